@@ -1,0 +1,111 @@
+//! What a list file says, and what keeps it from being taken.
+
+use lists::{List, ReadError};
+use numbering::{Key, Number, Plan, ShortCode};
+
+const DAY: i64 = 86_400_000;
+/// 2026-12-31T00:00:00Z
+const NEW_YEARS_EVE: i64 = 1_798_675_200_000;
+
+fn read(file: &[u8]) -> Result<List, ReadError> {
+    let plan = Plan::parse(include_str!("../../plans/kz.toml")).unwrap();
+    List::read(file, &plan, |_| Ok(0))
+}
+
+fn key(text: &str) -> Key {
+    Number::parse(text).unwrap().key()
+}
+
+#[test]
+fn finds_numbers_prefixes_and_short_codes_with_their_terms() {
+    let list = read(
+        b"number,owner,expires,note\n\
+          +77272501234,Bank,2026-12-31,call centre\n\
+          +7700*,Operator,,test range\n\
+          +77001*,Operator,2026-12-31,half of it\n\
+          77015550000,Somebody,,without a plus\n\
+          112,Emergency centre,,call-back\n",
+    )
+    .unwrap();
+    assert_eq!((list.len(), list.prefix_count(), list.duplicates()), (5, 2, 0));
+    let owner = |key: Key, now| list.find(key, now).map(|terms| terms.note.as_str());
+    assert_eq!(owner(key("+77272501234"), 0), Some("call centre"));
+    assert_eq!(owner(key("+77272501235"), 0), None);
+    assert_eq!(owner(key("+77001234567"), 0), Some("half of it"), "the longest prefix");
+    assert_eq!(owner(key("+77011234567"), 0), None);
+    assert_eq!(owner(key("+77015550000"), 0), Some("without a plus"));
+    assert_eq!(owner(ShortCode::from_digits(b"112").unwrap().key(), 0), Some("call-back"));
+    // The named day still counts, the next does not; a shorter prefix takes over where a longer one has run out.
+    assert_eq!(owner(key("+77272501234"), NEW_YEARS_EVE + DAY - 1), Some("call centre"));
+    assert_eq!(owner(key("+77272501234"), NEW_YEARS_EVE + DAY), None);
+    assert_eq!(owner(key("+77001234567"), NEW_YEARS_EVE + DAY), Some("test range"));
+    let audit = list.audit(NEW_YEARS_EVE + DAY);
+    assert_eq!((audit.expired, audit.without_owner, audit.without_expiry), (2, 0, 3));
+}
+
+#[test]
+fn takes_any_column_order_windows_line_ends_quotes_and_a_byte_order_mark() {
+    let list = read(
+        b"\xef\xbb\xbfnote,number,colour,expires,owner\r\n\
+          \"one, with\nnew line\",+77272501234,red,2026-12-31T12:00:00+05:00,\"Big \"\"Bank\"\"\"\r\n",
+    )
+    .unwrap();
+    let terms = list.find(key("+77272501234"), 0).unwrap();
+    assert_eq!((terms.owner.as_str(), terms.note.as_str()), ("Big \"Bank\"", "one, with\nnew line"));
+    assert_eq!(terms.expires_ms, NEW_YEARS_EVE + 7 * 3_600_000);
+}
+
+#[test]
+fn a_number_that_stands_twice_counts_until_its_later_expiry() {
+    let list = read(b"number,owner,expires,note\n+77272501234,A,,\n+77272501234,B,2026-12-31,\n").unwrap();
+    assert_eq!((list.len(), list.duplicates()), (1, 1));
+    assert_eq!(list.find(key("+77272501234"), i64::MAX - 1).unwrap().owner, "A");
+}
+
+#[test]
+fn every_bad_line_is_named_and_the_list_is_refused_whole() {
+    let file = b"number,owner,expires,note\n\
+        +77272501234,ok,,\n\
+        87272501234,trunk prefix,,\n\
+        +7727,short,,\n\
+        +7727x*,no digits,,\n\
+        *,nothing,,\n\
+        +77272501235,date,31.12.2026,\n\
+        +77272501236,fields\n\
+        \"+77272501237\n\",newline kept out by trimming,,\n\
+        \"+7727250\n1238\",newline within,,\n";
+    let Err(ReadError::BadLines(bad)) = read(file) else { panic!("taken") };
+    let lines: Vec<u64> = bad.iter().map(|bad| bad.line).collect();
+    assert_eq!(lines, [3, 4, 5, 6, 7, 8, 11], "{bad:?}");
+    assert!(bad[0].what.contains("write + and the country code first"));
+    assert!(bad[4].what.contains("31.12.2026"));
+    assert!(bad[5].what.contains("2 fields where the header has 4"));
+}
+
+#[test]
+fn a_note_can_be_refused_by_who_reads_the_list() {
+    let plan = Plan::parse(include_str!("../../plans/kz.toml")).unwrap();
+    let file = b"number,owner,expires,note\n+77272501234,A,,R08\n+77272501235,A,,R99\n";
+    let flags = |note: &str| {
+        if note == "R08" { Ok(8) } else { Err(format!("no rule {note}")) }
+    };
+    assert_eq!(List::read(file, &plan, flags).err().unwrap().to_string(), "line 3: no rule R99");
+}
+
+#[test]
+fn a_missing_column_and_an_empty_file_say_what_is_wanted() {
+    assert_eq!(read(b"").err().unwrap(), ReadError::Empty);
+    assert_eq!(read(b" \n\n").err().unwrap(), ReadError::Empty);
+    assert_eq!(read(b"number,owner,note\n").err().unwrap(), ReadError::MissingColumn("expires"));
+    assert!(read(b"number,owner,expires,note\n").unwrap().is_empty());
+}
+
+#[test]
+fn the_version_is_the_files_sha256() {
+    let list = read(b"number,owner,expires,note\n").unwrap();
+    // printf 'number,owner,expires,note\n' | sha256sum
+    assert_eq!(
+        list.version().to_string(),
+        "12f3d127cbd8052c8321f7597c0d431425424aa0fd9855d7a105f743f4638e4c"
+    );
+}
