@@ -8,6 +8,8 @@ pub struct Call {
     /// When it entered, milliseconds since 1970-01-01 UTC.
     pub time_ms: i64,
     pub trunk: TrunkId,
+    /// The class of that trunk, which travels with the call.
+    pub class: TrunkClass,
     /// The network number A: P-Asserted-Identity, or From where that is all there is.
     pub calling: Party,
     /// The presentation number: From, where a network number is present too; else absent.

@@ -1,0 +1,138 @@
+//! What this node knows by itself, looked up as rules ask.
+
+use std::cell::Cell;
+
+use call::{Behaviour, Fact, Initiation, Question, Roaming, Rule, RuleSet, Signature, Unknown};
+use lists::List;
+use numbering::{Key, Number, ShortCode, Standing};
+use rules::{Facts, Listed};
+
+use crate::{Cap, ListName, Policy, Trunk};
+
+/// The facts of one call: lists, plan and caps of the policy, and what others answered.
+pub(crate) struct LocalFacts<'a> {
+    policy: &'a Policy,
+    pub trunk: &'a Trunk,
+    call: call::Call,
+    /// A cap counts a call once, however often rules ask: R01, R07.
+    caps: [Cell<Option<bool>>; 2],
+    pub answers: Answers,
+}
+
+/// What came back so far.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Answers {
+    /// Number asked, and the answer. At most the network and the presentation number of a call.
+    pub roaming: [Option<(Number, Fact<Roaming>)>; 2],
+    pub initiation: [Option<(Number, Fact<Initiation>)>; 2],
+    /// Time is up: what was not answered is unknown.
+    pub closed: bool,
+}
+
+impl<'a> LocalFacts<'a> {
+    #[inline]
+    pub fn new(policy: &'a Policy, call: &call::Call) -> LocalFacts<'a> {
+        let trunk = policy.trunk(call.trunk);
+        LocalFacts { policy, trunk, call: *call, caps: Default::default(), answers: Answers::default() }
+    }
+
+    fn list(&self, list: Listed) -> Option<&'a List> {
+        let name = match list {
+            Listed::Allow => ListName::Allow,
+            Listed::Block => ListName::Block,
+            Listed::DoNotOriginate => ListName::DoNotOriginate,
+            Listed::Unallocated => ListName::Unallocated,
+            Listed::RoamingNumbers => ListName::RoamingNumbers,
+            Listed::NoOutboundRoaming => ListName::NoOutboundRoaming,
+            Listed::NoInternational => ListName::NoInternational,
+            Listed::RegisteredOnTrunk => return self.trunk.registered.as_deref(),
+        };
+        self.policy.lists.get(name)
+    }
+
+    /// The entry itself, for those who explain.
+    #[inline]
+    pub fn entry(&self, list: Listed, key: Key) -> Option<&'a lists::Terms> {
+        self.list(list)?.find(key, self.call.time_ms)
+    }
+
+    pub fn exemption(&self, key: Key) -> Option<&'a lists::Terms> {
+        self.policy.lists.get(ListName::Exempt)?.find(key, self.call.time_ms)
+    }
+
+    fn ask<T: Copy>(
+        &self,
+        known: &[Option<(Number, Fact<T>)>; 2],
+        number: Number,
+        question: Question,
+    ) -> Fact<T> {
+        if self.policy.exchange.is_none() {
+            return Fact::Unknown(Unknown::NoExchange);
+        }
+        match known.iter().flatten().find(|(asked, _)| *asked == number) {
+            Some((_, answer)) => *answer,
+            None if self.answers.closed => Fact::Unknown(Unknown::Timeout),
+            None => Fact::Open(question),
+        }
+    }
+}
+
+impl Facts for LocalFacts<'_> {
+    #[inline]
+    fn is_emergency(&self, code: ShortCode) -> bool {
+        self.policy.plan.is_emergency(code)
+    }
+
+    #[inline]
+    fn standing(&self, number: Number) -> Standing {
+        self.policy.plan.standing(number)
+    }
+
+    #[inline]
+    fn is_listed(&self, list: Listed, key: Key) -> bool {
+        self.entry(list, key).is_some()
+    }
+
+    fn exempted(&self, key: Key) -> RuleSet {
+        self.exemption(key).map_or(RuleSet::default(), |terms| RuleSet(terms.flags))
+    }
+
+    fn within_cap(&self, rule: Rule) -> bool {
+        let (memo, cap): (_, Option<&Cap>) = match rule {
+            Rule::R01 => (&self.caps[0], self.trunk.roaming_number_cap.as_ref()),
+            Rule::R07 => (&self.caps[1], self.trunk.diverted_cap.as_ref()),
+            _ => return true,
+        };
+        let Some(cap) = cap else { return true };
+        if memo.get().is_none() {
+            memo.set(Some(cap.admit(self.call.time_ms)));
+        }
+        memo.get() == Some(true)
+    }
+
+    #[inline]
+    fn roaming(&self, number: Number) -> Fact<Roaming> {
+        self.ask(&self.answers.roaming, number, Question::Roaming(number))
+    }
+
+    #[inline]
+    fn initiation(&self, asked: Number) -> Fact<Initiation> {
+        let question = Question::Initiation { asked, called: self.call.called };
+        self.ask(&self.answers.initiation, asked, question)
+    }
+
+    #[inline]
+    fn signature(&self) -> Fact<Signature> {
+        Fact::Unknown(Unknown::NoExchange)
+    }
+
+    #[inline]
+    fn behaviour(&self, _number: Number) -> Fact<Behaviour> {
+        Fact::Unknown(Unknown::NoExchange)
+    }
+
+    #[inline]
+    fn behaviour_threshold(&self) -> u8 {
+        self.trunk.behaviour_threshold
+    }
+}

@@ -1,0 +1,131 @@
+//! Answers to requests (RFC 3261 section 8.2.6), written into a buffer that is used again.
+
+use std::io::Write;
+use std::net::SocketAddr;
+
+use crate::{Address, Name, Request, Via};
+
+/// An answer under construction: the head is written, header fields follow, [`Answer::finish`] ends it.
+pub struct Answer<'b> {
+    out: &'b mut Vec<u8>,
+}
+
+impl<'b> Answer<'b> {
+    /// Writes the status line and the header fields that an answer takes from its request. `source` is
+    /// where the request came from (RFC 3261 section 18.2.1, RFC 3581 section 4), `tag` goes into To
+    /// where there is none yet.
+    pub fn start(
+        out: &'b mut Vec<u8>,
+        request: &Request,
+        status: &str,
+        tag: u64,
+        source: SocketAddr,
+    ) -> Answer<'b> {
+        out.extend_from_slice(b"SIP/2.0 ");
+        out.extend_from_slice(status.as_bytes());
+        out.extend_from_slice(b"\r\n");
+        for (index, (line, value)) in request.lines(Name::Via).enumerate() {
+            let top = if index == 0 { Via::parse(value) } else { None };
+            match top {
+                Some(via) => top_via(out, value, &via, source),
+                None => out.extend_from_slice(line),
+            }
+            out.extend_from_slice(b"\r\n");
+        }
+        for name in [Name::From, Name::To, Name::CallId, Name::CSeq] {
+            for (line, value) in request.lines(name) {
+                out.extend_from_slice(line);
+                if name == Name::To && Address::parse(value).is_none_or(|to| to.parameter(b"tag").is_none()) {
+                    let _ = write!(out, ";tag={tag:016x}");
+                }
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        Answer { out }
+    }
+
+    /// Adds a header field.
+    pub fn header(&mut self, name: &str, value: std::fmt::Arguments) {
+        let _ = write!(self.out, "{name}: {value}\r\n");
+    }
+
+    /// Ends the answer; it has no body.
+    pub fn finish(self) {
+        self.out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
+    }
+}
+
+fn top_via(out: &mut Vec<u8>, line: &[u8], via: &Via, source: SocketAddr) {
+    out.extend_from_slice(b"Via: ");
+    let ip = source.ip().to_canonical();
+    let mut kept = false;
+    for (index, part) in via.text.split(|&byte| byte == b';').enumerate() {
+        if index > 0 {
+            let name = part.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
+            // What the sender wrote of itself is replaced by what was seen.
+            if name.eq_ignore_ascii_case(b"received") || name.eq_ignore_ascii_case(b"rport") {
+                continue;
+            }
+            out.push(b';');
+        } else {
+            kept = std::str::from_utf8(via.host).is_ok_and(|host| host.parse() == Ok(ip));
+        }
+        out.extend_from_slice(part.trim_ascii_end());
+    }
+    if via.rport {
+        let _ = write!(out, ";received={ip};rport={}", source.port());
+    } else if !kept {
+        let _ = write!(out, ";received={ip}");
+    }
+    out.extend_from_slice(&line[via.text.len()..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Parser;
+
+    fn answer(message: &str) -> String {
+        let mut parser = Parser::new();
+        let request = parser.parse(message.as_bytes()).0.unwrap();
+        let mut out = Vec::new();
+        let mut answer = Answer::start(
+            &mut out,
+            &request,
+            "302 Moved Temporarily",
+            0xab,
+            "192.0.2.9:7000".parse().unwrap(),
+        );
+        answer.header("Contact", format_args!("<sip:x@y>"));
+        answer.finish();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn copies_what_an_answer_takes_from_its_request() {
+        let text = answer(
+            "INVITE sip:a@b SIP/2.0\r\n\
+             v: SIP/2.0/UDP 10.0.0.1:5070;branch=z9hG4bK1;rport, SIP/2.0/UDP 10.0.0.2\r\n\
+             Via: SIP/2.0/UDP 10.0.0.3\r\nFrom: <sip:f@g>;tag=1\r\nt: <sip:t@u>\r\n\
+             i: c@d\r\nCSeq: 1 INVITE\r\nContact: <sip:no@no>\r\n\r\n",
+        );
+        assert_eq!(
+            text,
+            "SIP/2.0 302 Moved Temporarily\r\n\
+             Via: SIP/2.0/UDP 10.0.0.1:5070;branch=z9hG4bK1;received=192.0.2.9;rport=7000, SIP/2.0/UDP 10.0.0.2\r\n\
+             Via: SIP/2.0/UDP 10.0.0.3\r\nFrom: <sip:f@g>;tag=1\r\nt: <sip:t@u>;tag=00000000000000ab\r\n\
+             i: c@d\r\nCSeq: 1 INVITE\r\nContact: <sip:x@y>\r\nContent-Length: 0\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn keeps_a_tag_and_says_received_only_where_it_differs() {
+        let text = answer(
+            "BYE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;branch=z\r\nFrom: f\r\nTo: <sip:t@u>;tag=7\r\n\r\n",
+        );
+        assert!(text.contains("Via: SIP/2.0/UDP 192.0.2.9;branch=z\r\n"), "{text}");
+        assert!(text.contains("To: <sip:t@u>;tag=7\r\n"), "{text}");
+        let text = answer("BYE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP host.example;branch=z\r\n\r\n");
+        assert!(text.contains("Via: SIP/2.0/UDP host.example;branch=z;received=192.0.2.9\r\n"), "{text}");
+    }
+}

@@ -1,0 +1,340 @@
+//! One message: its start line and the spans of its headers.
+
+use memchr::memchr;
+
+/// Finds the spans of messages; one a worker, used again and again.
+#[derive(Default)]
+pub struct Parser {
+    headers: Vec<Header>,
+}
+
+/// One header field: which, and where in the message its value stands, folded lines and all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Header {
+    pub name: Name,
+    line: (u32, u32),
+    value: (u32, u32),
+}
+
+macro_rules! names {
+    ($($variant:ident $long:literal $($short:literal)?,)*) => {
+        /// The header fields this server reads; the rest are kept as `Other`.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Name { $($variant,)* Other }
+
+        impl Name {
+            fn read(name: &[u8]) -> Name {
+                if let [letter] = name {
+                    return match letter.to_ascii_lowercase() {
+                        $($($short => Name::$variant,)?)*
+                        _ => Name::Other,
+                    };
+                }
+                $(if name.len() == $long.len() && name.eq_ignore_ascii_case($long) { return Name::$variant; })*
+                Name::Other
+            }
+        }
+    };
+}
+
+// In the order in which they are met most, since a name is compared down this list.
+names! {
+    Via b"via" b'v',
+    From b"from" b'f',
+    To b"to" b't',
+    CallId b"call-id" b'i',
+    CSeq b"cseq",
+    Contact b"contact" b'm',
+    MaxForwards b"max-forwards",
+    ContentLength b"content-length" b'l',
+    PAssertedIdentity b"p-asserted-identity",
+    Privacy b"privacy",
+    Diversion b"diversion",
+    HistoryInfo b"history-info",
+    Require b"require",
+    RecordRoute b"record-route",
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Method<'a> {
+    Invite,
+    Ack,
+    Cancel,
+    Options,
+    /// Known to RFC 3261 or its extensions, and not for a server that only redirects.
+    Known(&'a [u8]),
+    Unknown(&'a [u8]),
+}
+
+impl<'a> Method<'a> {
+    fn read(text: &'a [u8]) -> Method<'a> {
+        match text {
+            b"INVITE" => Method::Invite,
+            b"ACK" => Method::Ack,
+            b"CANCEL" => Method::Cancel,
+            b"OPTIONS" => Method::Options,
+            b"BYE" | b"REGISTER" | b"PRACK" | b"SUBSCRIBE" | b"NOTIFY" | b"PUBLISH" | b"INFO" | b"REFER"
+            | b"MESSAGE" | b"UPDATE" => Method::Known(text),
+            _ => Method::Unknown(text),
+        }
+    }
+
+    pub fn as_bytes(&self) -> &'a [u8] {
+        match self {
+            Method::Invite => b"INVITE",
+            Method::Ack => b"ACK",
+            Method::Cancel => b"CANCEL",
+            Method::Options => b"OPTIONS",
+            Method::Known(text) | Method::Unknown(text) => text,
+        }
+    }
+}
+
+/// A request whose spans are found; the message itself stays where it was received.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    message: &'a [u8],
+    headers: &'a [Header],
+    pub method: Method<'a>,
+    /// The Request-URI.
+    pub uri: &'a [u8],
+    /// The body as far as it was received.
+    pub body: &'a [u8],
+}
+
+/// Why a message is not taken as a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Broken {
+    /// No SIP at all, a response, or a keep-alive: nobody to answer.
+    NotARequest,
+    /// A request of another SIP version: 505.
+    Version,
+    /// A header line that cannot be read, or a start line that is not one: 400.
+    Syntax(&'static str),
+}
+
+/// A message with more header fields than this is refused as broken.
+const MOST_HEADERS: usize = 1024;
+
+impl Parser {
+    pub fn new() -> Parser {
+        Parser { headers: Vec::with_capacity(64) }
+    }
+
+    /// Reads one message. A broken one gives its readable part too, where an answer can be sent to it.
+    pub fn parse<'a>(&'a mut self, message: &'a [u8]) -> (Option<Request<'a>>, Result<(), Broken>) {
+        self.headers.clear();
+        // RFC 3261 section 7.5: empty lines before the start line are ignored.
+        let start = message.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(message.len());
+        let Some(end) = memchr(b'\n', &message[start..]).map(|n| start + n) else {
+            return (None, Err(Broken::NotARequest));
+        };
+        let line = message[start..end].strip_suffix(b"\r").unwrap_or(&message[start..end]);
+        let Some((method, uri, version)) = start_line(line) else {
+            return (None, Err(Broken::NotARequest));
+        };
+        if !is_sip_version(version) {
+            return (None, Err(Broken::NotARequest));
+        }
+        let mut outcome = match version.eq_ignore_ascii_case(b"SIP/2.0") {
+            true => Ok(()),
+            false => Err(Broken::Version),
+        };
+        let is_token = !method.is_empty() && method.iter().all(|&byte| is_token(byte));
+        if outcome.is_ok() && (!is_token || !is_one_uri(uri)) {
+            outcome = Err(Broken::Syntax("request line"));
+        }
+
+        let mut at = end + 1;
+        let body = loop {
+            if at >= message.len() {
+                break message.len();
+            }
+            let line_end = memchr(b'\n', &message[at..]).map_or(message.len(), |n| at + n);
+            let mut next = (line_end + 1).min(message.len());
+            let mut stop = line_end - usize::from(line_end > at && message[line_end - 1] == b'\r');
+            if stop == at {
+                break next;
+            }
+            // RFC 3261 section 7.3.1: a line that begins with white space goes on with the one before.
+            while next < message.len() && matches!(message[next], b' ' | b'\t') {
+                let line_end = memchr(b'\n', &message[next..]).map_or(message.len(), |n| next + n);
+                stop = line_end - usize::from(message[line_end - 1] == b'\r');
+                next = (line_end + 1).min(message.len());
+            }
+            match header(message, at, stop) {
+                Some(header) if self.headers.len() < MOST_HEADERS => self.headers.push(header),
+                Some(_) => outcome = outcome.and(Err(Broken::Syntax("too many header fields"))),
+                None => outcome = outcome.and(Err(Broken::Syntax("header field"))),
+            }
+            at = next;
+        };
+        let request = Request {
+            message,
+            headers: &self.headers,
+            method: Method::read(method),
+            uri,
+            body: &message[body..],
+        };
+        (Some(request), outcome)
+    }
+}
+
+/// Method, URI and version: the first and the last word, and what stands between.
+fn start_line(line: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let first = memchr(b' ', line)?;
+    let last = memchr::memrchr(b' ', line)?;
+    (first < last).then(|| (&line[..first], &line[first + 1..last], &line[last + 1..]))
+}
+
+fn is_sip_version(version: &[u8]) -> bool {
+    version.len() > 4 && version[..4].eq_ignore_ascii_case(b"SIP/")
+}
+
+fn is_one_uri(uri: &[u8]) -> bool {
+    !uri.is_empty() && uri[0] != b'<' && !uri.iter().any(|byte| matches!(byte, b' ' | b'\t'))
+}
+
+/// RFC 3261 section 25.1: the characters of a token.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
+}
+
+fn header(message: &[u8], from: usize, to: usize) -> Option<Header> {
+    let line = &message[from..to];
+    let colon = memchr(b':', line)?;
+    let name = line[..colon].trim_ascii_end();
+    if name.is_empty() || !name.iter().all(|&byte| is_token(byte)) {
+        return None;
+    }
+    let value = &line[colon + 1..];
+    let lead = value.len() - value.trim_ascii_start().len();
+    let start = from + colon + 1 + lead;
+    let end = start + value.trim_ascii().len();
+    Some(Header { name: Name::read(name), line: (from as u32, to as u32), value: (start as u32, end as u32) })
+}
+
+impl<'a> Request<'a> {
+    /// The values of a header field, one a line, in order; a line can hold several, see [`crate::each_value`].
+    #[inline]
+    pub fn values(&self, name: Name) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let message = self.message;
+        self.headers
+            .iter()
+            .filter(move |header| header.name == name)
+            .map(move |header| &message[header.value.0 as usize..header.value.1 as usize])
+    }
+
+    #[inline]
+    pub fn value(&self, name: Name) -> Option<&'a [u8]> {
+        self.values(name).next()
+    }
+
+    /// The header lines of one name as they came, without their line end.
+    pub(crate) fn lines(&self, name: Name) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        let message = self.message;
+        self.headers.iter().filter(move |header| header.name == name).map(move |header| {
+            let part = |(from, to): (u32, u32)| &message[from as usize..to as usize];
+            (part(header.line), part(header.value))
+        })
+    }
+
+    /// What is wrong with the header fields every request has (RFC 3261 section 8.1.1), or nothing.
+    pub fn fault(&self) -> Option<&'static str> {
+        for (name, what) in [
+            (Name::To, "To missing"),
+            (Name::From, "From missing"),
+            (Name::CallId, "Call-ID missing"),
+            (Name::CSeq, "CSeq missing"),
+        ] {
+            let mut values = self.values(name);
+            if values.next().is_none_or(<[u8]>::is_empty) {
+                return Some(what);
+            }
+            if values.next().is_some() {
+                return Some("a header field that must stand once stands twice");
+            }
+        }
+        let cseq = self.value(Name::CSeq).unwrap_or_default();
+        let digits = cseq.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let number = std::str::from_utf8(&cseq[..digits]).ok().and_then(|digits| digits.parse::<u32>().ok());
+        // RFC 3261 section 8.1.1.5: less than 2**31.
+        if number.is_none_or(|number| number >= 1 << 31) {
+            return Some("CSeq number");
+        }
+        let method = cseq[digits..].trim_ascii();
+        if method != self.method.as_bytes() {
+            return Some("CSeq method does not match");
+        }
+        if let Some(length) = self.value(Name::ContentLength) {
+            let length = std::str::from_utf8(length).ok().and_then(|text| text.parse::<usize>().ok());
+            // RFC 3261 section 18.3: a datagram shorter than its Content-Length is an error.
+            match length {
+                Some(length) if length <= self.body.len() => {}
+                Some(_) => return Some("Content-Length is more than the body"),
+                None => return Some("Content-Length"),
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INVITE: &[u8] = b"\r\n\r\nINVITE sip:+77272501234@gw.example;user=phone SIP/2.0\r\n\
+        v: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
+        Via: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK0,\r\n SIP/2.0/UDP 192.0.2.3\r\n\
+        f:<sip:+14155550123@example>;tag=1\r\n\
+        TO  :  <sip:+77272501234@gw.example>  \r\n\
+        i: abc\r\nCSeq: 1 INVITE\r\nX-Other: y\r\nl: 4\r\n\r\nbody";
+
+    #[test]
+    fn finds_compact_folded_and_padded_fields() {
+        let mut parser = Parser::new();
+        let (request, outcome) = parser.parse(INVITE);
+        let request = request.unwrap();
+        assert_eq!(outcome, Ok(()));
+        assert_eq!(request.method, Method::Invite);
+        assert_eq!(request.uri, b"sip:+77272501234@gw.example;user=phone");
+        assert_eq!(request.values(Name::Via).count(), 2);
+        assert_eq!(request.value(Name::To), Some(&b"<sip:+77272501234@gw.example>"[..]));
+        assert_eq!(request.value(Name::From), Some(&b"<sip:+14155550123@example>;tag=1"[..]));
+        assert_eq!(request.body, b"body");
+        assert_eq!(request.fault(), None);
+    }
+
+    #[test]
+    fn says_what_is_broken() {
+        let outcome = |message: &[u8]| Parser::new().parse(message).1;
+        let fault = |message: &[u8]| Parser::new().parse(message).0.unwrap().fault();
+        assert_eq!(outcome(b""), Err(Broken::NotARequest));
+        assert_eq!(outcome(b"\r\n\r\n"), Err(Broken::NotARequest));
+        assert_eq!(outcome(b"SIP/2.0 200 OK\r\n\r\n"), Err(Broken::NotARequest));
+        assert_eq!(outcome(b"GET / HTTP/1.1\r\n\r\n"), Err(Broken::NotARequest));
+        assert_eq!(outcome(b"INVITE sip:a@b SIP/7.0\r\n\r\n"), Err(Broken::Version));
+        assert_eq!(outcome(b"INVITE  sip:a@b SIP/2.0\r\n\r\n"), Err(Broken::Syntax("request line")));
+        assert_eq!(outcome(b"INVITE <sip:a@b> SIP/2.0\r\n\r\n"), Err(Broken::Syntax("request line")));
+        assert_eq!(
+            outcome(b"INVITE sip:a@b SIP/2.0\r\nno colon\r\n\r\n"),
+            Err(Broken::Syntax("header field"))
+        );
+        assert_eq!(fault(b"INVITE sip:a@b SIP/2.0\r\nTo: a\r\n\r\n"), Some("From missing"));
+        let whole = |cseq: &str, more: &str| {
+            format!("INVITE sip:a@b SIP/2.0\r\nTo: a\r\nFrom: b\r\nCall-ID: c\r\nCSeq: {cseq}\r\n{more}\r\n")
+        };
+        assert_eq!(fault(whole("1 OPTIONS", "").as_bytes()), Some("CSeq method does not match"));
+        assert_eq!(fault(whole("36893488147419103232 INVITE", "").as_bytes()), Some("CSeq number"));
+        assert_eq!(fault(whole("1 INVITE", "l: -1\r\n").as_bytes()), Some("Content-Length"));
+        assert_eq!(
+            fault(whole("1 INVITE", "l: 9\r\n").as_bytes()),
+            Some("Content-Length is more than the body")
+        );
+        assert_eq!(
+            fault(whole("1 INVITE", "To: d\r\n").as_bytes()),
+            Some("a header field that must stand once stands twice")
+        );
+        assert_eq!(fault(whole("1 INVITE", "").as_bytes()), None);
+    }
+}

@@ -1,0 +1,81 @@
+//! Via (RFC 3261 section 20.42): where the answer goes.
+
+use crate::each_value;
+
+/// The topmost Via of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Via<'a> {
+    /// The value as it stands, up to the next value of the same line.
+    pub text: &'a [u8],
+    /// Host of sent-by, IPv6 references in their brackets.
+    pub host: &'a [u8],
+    /// Port of sent-by.
+    pub port: Option<u16>,
+    pub branch: &'a [u8],
+    /// RFC 3581: the peer wants the answer at the port it sent from.
+    pub rport: bool,
+}
+
+impl<'a> Via<'a> {
+    /// Reads the first value of a Via line.
+    pub fn parse(line: &'a [u8]) -> Option<Via<'a>> {
+        let text = each_value(line).next()?;
+        let mut parts = text.split(|&byte| byte == b';');
+        let head = parts.next()?.trim_ascii();
+        // "SIP / 2.0 / UDP host:port": the protocol ends where the last slash's word ends.
+        let slash = memchr::memrchr(b'/', head)?;
+        let after = head[slash + 1..].trim_ascii_start();
+        let space = after.iter().position(|byte| byte.is_ascii_whitespace())?;
+        let sent_by = after[space..].trim_ascii();
+        let (host, port) = split_port(sent_by)?;
+        let mut via = Via { text, host, port, branch: b"", rport: false };
+        for parameter in parts {
+            let (name, value) = match memchr::memchr(b'=', parameter) {
+                Some(equals) => (parameter[..equals].trim_ascii(), parameter[equals + 1..].trim_ascii()),
+                None => (parameter.trim_ascii(), &b""[..]),
+            };
+            if name.eq_ignore_ascii_case(b"branch") {
+                via.branch = value;
+            } else if name.eq_ignore_ascii_case(b"rport") {
+                via.rport = true;
+            }
+        }
+        Some(via)
+    }
+}
+
+fn split_port(sent_by: &[u8]) -> Option<(&[u8], Option<u16>)> {
+    let host_end = match sent_by.first()? {
+        b'[' => memchr::memchr(b']', sent_by)? + 1,
+        _ => memchr::memchr(b':', sent_by).unwrap_or(sent_by.len()),
+    };
+    let host = sent_by[..host_end].trim_ascii();
+    let rest = sent_by[host_end..].trim_ascii();
+    match rest {
+        [] => Some((host, None)),
+        [b':', port @ ..] => {
+            let port = std::str::from_utf8(port.trim_ascii()).ok()?.parse().ok()?;
+            Some((host, Some(port)))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_first_value() {
+        let via =
+            Via::parse(b"SIP/2.0/UDP 192.0.2.1:5070;rport;branch=z9hG4bK1, SIP/2.0/UDP 192.0.2.2").unwrap();
+        assert_eq!((via.host, via.port, via.rport), (&b"192.0.2.1"[..], Some(5070), true));
+        assert_eq!(via.branch, b"z9hG4bK1");
+        assert_eq!(via.text, b"SIP/2.0/UDP 192.0.2.1:5070;rport;branch=z9hG4bK1");
+        let via = Via::parse(b"SIP  / 2.0\r\n / UDP [2001:db8::9:1]:6050 ;branch = z9 ").unwrap();
+        assert_eq!((via.host, via.port, via.branch), (&b"[2001:db8::9:1]"[..], Some(6050), &b"z9"[..]));
+        assert!(!via.rport);
+        assert_eq!(Via::parse(b"SIP/2.0/UDP"), None);
+        assert_eq!(Via::parse(b"SIP/2.0/UDP host:99999"), None);
+    }
+}
