@@ -6,8 +6,8 @@ use call::{Behaviour, Call, Fact, Initiation, Roaming, Rule, RuleSet, Signature,
 use numbering::{Key, Number, ShortCode, Standing};
 use rules::{Facts, Judgement, Listed, judge};
 
-use crate::Policy;
 use crate::facts::LocalFacts;
+use crate::{ListName, Policy};
 
 /// A fact that a rule asked for, and what was found.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -103,12 +103,17 @@ impl Facts for Witness<'_> {
 
     fn is_listed(&self, list: Listed, key: Key) -> bool {
         let entry = self.local.entry(list, key);
-        self.saw_entry(name(list), entry);
+        // A list that is not set says nothing: leave it out.
+        if self.local.is_set(list) {
+            self.saw_entry(name(list), entry);
+        }
         entry.is_some()
     }
 
     fn exempted(&self, key: Key) -> RuleSet {
-        self.saw_entry("exempt", self.local.exemption(key));
+        if self.policy.lists.get(ListName::Exempt).is_some() {
+            self.saw_entry("exempt", self.local.exemption(key));
+        }
         self.local.exempted(key)
     }
 

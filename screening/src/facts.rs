@@ -56,6 +56,10 @@ impl<'a> LocalFacts<'a> {
         self.list(list)?.find(key, self.call.time_ms)
     }
 
+    pub fn is_set(&self, list: Listed) -> bool {
+        self.list(list).is_some()
+    }
+
     pub fn exemption(&self, key: Key) -> Option<&'a lists::Terms> {
         self.policy.lists.get(ListName::Exempt)?.find(key, self.call.time_ms)
     }

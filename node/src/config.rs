@@ -1,0 +1,420 @@
+//! `qalqan.toml` and everything it names, read whole: a [`Setup`], or every fault with its place.
+
+mod faults;
+mod file;
+mod sources;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use call::{Rule, TrunkClass, TrunkId};
+use lists::{List, ReadError, Version};
+use numbering::{Dialling, Plan};
+use rules::{Language, Modes};
+use screening::{Cap, Lists, Policy, Trunk};
+
+pub use faults::{Fault, Faults};
+pub use file::{Allow, Marks, UnknownSource};
+pub use sources::Sources;
+
+use file::ConfigFile;
+
+/// A configuration in force: what calls are judged by and how the wire answers.
+pub struct Setup {
+    pub policy: Policy,
+    pub sources: Sources,
+    pub sip: Sip,
+    pub journal: Journal,
+    pub language: Language,
+    /// The lists with the files they came from, trunk sets among them.
+    pub files: Vec<ListFile>,
+}
+
+/// How SIP is spoken.
+pub struct Sip {
+    pub listen: Vec<std::net::SocketAddr>,
+    /// Workers for each listening address.
+    pub workers: usize,
+    pub allow: Allow,
+    pub marks: Marks,
+    pub unknown_source: UnknownSource,
+    /// Host and port that allowed calls are sent on to, by trunk; none: back to who asked.
+    pub onward: Vec<Option<String>>,
+    /// The status line a block by each rule is answered with.
+    pub block: [Refusal; Rule::ALL.len()],
+    /// Where a caller who was refused can turn, for 603+ and 608.
+    pub redress: Option<String>,
+}
+
+/// How a refused call is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// Code and reason phrase.
+    pub status: &'static str,
+    /// 603+ and 608 carry a contact for redress.
+    pub redress: bool,
+}
+
+/// Where verdicts are kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Journal {
+    pub directory: PathBuf,
+    pub segment_bytes: usize,
+    pub keep_days: u32,
+}
+
+pub struct ListFile {
+    pub name: String,
+    pub path: PathBuf,
+    pub list: Arc<List>,
+}
+
+impl Refusal {
+    const fn new(status: &'static str) -> Refusal {
+        Refusal { status, redress: false }
+    }
+
+    /// Reads `603`, `603+`, `607`, `608`, `404`, `433`.
+    pub fn parse(text: &str) -> Option<Refusal> {
+        Some(match text {
+            "603" => Refusal::new("603 Decline"),
+            "603+" => Refusal { status: "603 Network Blocked", redress: true },
+            "607" => Refusal::new("607 Unwanted"),
+            "608" => Refusal { status: "608 Rejected", redress: true },
+            "404" => Refusal::new("404 Not Found"),
+            "433" => Refusal::new("433 Anonymity Disallowed"),
+            "503" => Refusal::new("503 Service Unavailable"),
+            _ => return None,
+        })
+    }
+}
+
+/// The configuration that is used where none is given: the shipped example.
+const EXAMPLE: &str = include_str!("../../examples/qalqan.toml");
+
+const PLANS: [(&str, &str); 2] =
+    [("kz", include_str!("../../plans/kz.toml")), ("gb", include_str!("../../plans/gb.toml"))];
+
+/// Where a configuration comes from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Origin {
+    File(PathBuf),
+    /// The example in the binary.
+    Embedded,
+}
+
+impl Origin {
+    /// The file named, or the first of `./qalqan.toml` and `/etc/qalqan/qalqan.toml`, or the example.
+    pub fn find(named: Option<PathBuf>) -> Origin {
+        let usual = ["qalqan.toml", "/etc/qalqan/qalqan.toml"].map(PathBuf::from);
+        match named.or_else(|| usual.into_iter().find(|path| path.exists())) {
+            Some(path) => Origin::File(path),
+            None => Origin::Embedded,
+        }
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Origin::File(path) => write!(f, "{}", path.display()),
+            Origin::Embedded => f.write_str("the embedded example"),
+        }
+    }
+}
+
+/// Reads a configuration and everything it names.
+pub fn load(origin: &Origin) -> Result<Setup, Faults> {
+    match origin {
+        Origin::Embedded => read(EXAMPLE, "embedded example", Path::new(".")),
+        Origin::File(path) => {
+            let shown = path.display().to_string();
+            let text = fs::read_to_string(path).map_err(|error| Faults::one(&shown, explain_io(&error)))?;
+            read(&text, &shown, path.parent().unwrap_or(Path::new(".")))
+        }
+    }
+}
+
+/// What an I/O error means to who wrote the path.
+pub fn explain_io(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "no such file".to_owned(),
+        std::io::ErrorKind::IsADirectory => "is a directory: name a file".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "may not be read: permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn read(text: &str, shown: &str, base: &Path) -> Result<Setup, Faults> {
+    let mut faults = Faults::new(shown, text);
+    let file: ConfigFile = match toml::from_str(text) {
+        Ok(file) => file,
+        Err(error) => {
+            faults.at(error.span(), error.message());
+            return Err(faults);
+        }
+    };
+    let mut reader = Reader { base, faults, files: Vec::new(), plan: Arc::new(shipped_plan("kz")) };
+    let setup = reader.setup(&file, text);
+    if reader.faults.is_empty() { Ok(setup) } else { Err(reader.faults) }
+}
+
+fn shipped_plan(name: &str) -> Plan {
+    let text = PLANS.iter().find(|(plan, _)| *plan == name).expect("a shipped plan").1;
+    Plan::parse(text).expect("shipped plans are tested")
+}
+
+struct Reader<'a> {
+    base: &'a Path,
+    faults: Faults,
+    files: Vec<ListFile>,
+    plan: Arc<Plan>,
+}
+
+impl Reader<'_> {
+    /// Goes on after a fault with a stand-in, so that one run names them all.
+    fn setup(&mut self, file: &ConfigFile, text: &str) -> Setup {
+        let plan_version = self.plan(file);
+        let mut lists = Lists::default();
+        for (name, path) in &file.lists {
+            if let Some(list) = self.list(name.name(), path, |note| name.flags(note)) {
+                lists.set(*name, list);
+            }
+        }
+        let trunks = self.trunks(file);
+        let sources = self.sources(file);
+        let sip = self.sip(file);
+        let configuration = Version::of(text.as_bytes()).to_string();
+        let policy = Policy::new(self.plan.clone(), trunks, lists, plan_version, configuration);
+        let journal = Journal {
+            directory: self.base.join(&file.journal.directory),
+            segment_bytes: *file.journal.segment_mb.get_ref() as usize * 1024 * 1024,
+            keep_days: file.journal.keep_days,
+        };
+        if !(1..=4096).contains(file.journal.segment_mb.get_ref()) {
+            self.faults.at(Some(file.journal.segment_mb.span()), "segment-mb is not between 1 and 4096");
+        }
+        Setup {
+            policy,
+            sources,
+            sip,
+            journal,
+            language: file.language,
+            files: std::mem::take(&mut self.files),
+        }
+    }
+
+    /// Sets the plan; gives the version of its file.
+    fn plan(&mut self, file: &ConfigFile) -> String {
+        let name = file.plan.get_ref();
+        let text = match PLANS.iter().find(|(plan, _)| plan == name) {
+            Some((_, text)) => (*text).to_owned(),
+            None => match fs::read_to_string(self.base.join(name)) {
+                Ok(text) => text,
+                Err(error) => {
+                    let what = format!(
+                        "plan \"{name}\" is not a shipped one (kz, gb), and as a file: {}",
+                        explain_io(&error)
+                    );
+                    self.faults.at(Some(file.plan.span()), &what);
+                    return String::new();
+                }
+            },
+        };
+        match Plan::parse(&text) {
+            Ok(plan) => self.plan = Arc::new(plan),
+            Err(error) => self.faults.at(Some(file.plan.span()), &format!("plan {name}: {error}")),
+        }
+        Version::of(text.as_bytes()).to_string()
+    }
+
+    fn list(
+        &mut self,
+        name: &str,
+        path: &toml::Spanned<PathBuf>,
+        flags: impl Fn(&str) -> Result<u32, String>,
+    ) -> Option<Arc<List>> {
+        let shown = path.get_ref().display().to_string();
+        let full = self.base.join(path.get_ref());
+        let bytes = match fs::read(&full) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.faults.at(Some(path.span()), &format!("list {shown}: {}", explain_io(&error)));
+                return None;
+            }
+        };
+        match List::read(&bytes, &self.plan, flags) {
+            Ok(list) => {
+                let list = Arc::new(list);
+                self.files.push(ListFile { name: name.to_owned(), path: full, list: list.clone() });
+                Some(list)
+            }
+            Err(ReadError::BadLines(lines)) => {
+                for bad in lines {
+                    self.faults.elsewhere(&full.display().to_string(), bad.line, &bad.what);
+                }
+                None
+            }
+            Err(error) => {
+                self.faults.elsewhere(
+                    &full.display().to_string(),
+                    1,
+                    error.to_string().trim_start_matches("line 1: "),
+                );
+                None
+            }
+        }
+    }
+
+    fn trunks(&mut self, file: &ConfigFile) -> Vec<Trunk> {
+        if file.trunk.is_empty() {
+            self.faults.at(None, "no trunk: write [trunk.NAME] with class and source");
+        }
+        let mut base = Modes::default();
+        self.modes(&mut base, &file.rules);
+        let mut trunks = Vec::new();
+        for (name, row) in &file.trunk {
+            let class = TrunkClass::from_name(row.class.get_ref()).unwrap_or_else(|| {
+                let names = TrunkClass::ALL.map(TrunkClass::name).join(", ");
+                let what = format!("no trunk class \"{}\": {names}", row.class.get_ref());
+                self.faults.at(Some(row.class.span()), &what);
+                TrunkClass::Transit
+            });
+            let mut modes = base;
+            self.modes(&mut modes, &row.rules);
+            let dedicated = class == TrunkClass::InternationalDedicated;
+            let registered = row.numbers.as_ref().and_then(|path| {
+                if !dedicated {
+                    self.faults.at(Some(path.span()), "only an international-dedicated trunk has numbers");
+                }
+                self.list(&format!("trunk.{name}.numbers"), path, |_| Ok(0))
+            });
+            if dedicated && row.numbers.is_none() {
+                let what = format!(
+                    "trunk {name} is dedicated: numbers = \"lists/….csv\" must name its registered set"
+                );
+                self.faults.at(Some(row.class.span()), &what);
+            }
+            let mut trunk = Trunk {
+                name: name.clone(),
+                class,
+                dialling: Dialling {
+                    national: class.is_national(),
+                    international_prefixes: row.international_prefixes.clone(),
+                },
+                modes,
+                registered,
+                roaming_number_cap: None,
+                diverted_cap: None,
+                behaviour_threshold: 80,
+            };
+            for (rule, cap) in &row.caps {
+                match (rule.as_str(), Cap::parse(cap.get_ref())) {
+                    ("R01", Ok(cap)) => trunk.roaming_number_cap = Some(cap),
+                    ("R07", Ok(cap)) => trunk.diverted_cap = Some(cap),
+                    (_, Ok(_)) => {
+                        self.faults
+                            .at(Some(cap.span()), &format!("{rule} has no cap: only R01 and R07 have"));
+                    }
+                    (_, Err(error)) => self.faults.at(Some(cap.span()), &error.to_string()),
+                }
+            }
+            trunks.push(trunk);
+        }
+        trunks
+    }
+
+    /// `all` first, whatever its place, so that a rule named beside it wins.
+    fn modes(&mut self, modes: &mut Modes, rows: &file::Modes) {
+        let (all, named): (Vec<_>, Vec<_>) = rows.iter().partition(|(rule, _)| *rule == "all");
+        for (rule, mode) in all.into_iter().chain(named) {
+            if let Err(error) = modes.set(rule, mode.get_ref()) {
+                self.faults.at(Some(mode.span()), &error.to_string());
+            }
+        }
+    }
+
+    fn sources(&mut self, file: &ConfigFile) -> Sources {
+        let mut claims = Vec::new();
+        for (index, (name, row)) in file.trunk.iter().enumerate() {
+            for text in &row.source {
+                match sources::parse(text.get_ref()) {
+                    Ok(net) => claims.push((net, TrunkId(index as u16), name.as_str(), text.span())),
+                    Err(what) => self.faults.at(Some(text.span()), &what),
+                }
+            }
+        }
+        for (index, (net, _, name, span)) in claims.iter().enumerate() {
+            let other = claims[..index].iter().find(|(other, ..)| other.contains(net) || net.contains(other));
+            if let Some((other_net, _, other_name, _)) = other {
+                let what = format!(
+                    "trunk {name} claims {net}, and trunk {other_name} claims {other_net}: one address, one trunk"
+                );
+                self.faults.at(Some(span.clone()), &what);
+            }
+        }
+        Sources::new(claims.into_iter().map(|(net, trunk, ..)| (net, trunk)))
+    }
+
+    fn sip(&mut self, file: &ConfigFile) -> Sip {
+        let refusal = |reader: &mut Self, text: &toml::Spanned<String>| {
+            Refusal::parse(text.get_ref()).unwrap_or_else(|| {
+                let what = format!("no answer \"{}\": 603, 603+, 607, 608, 404, 433 or 503", text.get_ref());
+                reader.faults.at(Some(text.span()), &what);
+                Refusal::new("603 Decline")
+            })
+        };
+        let usual = refusal(self, &file.sip.block);
+        let mut block = [usual; Rule::ALL.len()];
+        // The catalogue's own: analytics blocks say where to complain (ATIS-1000099).
+        block[Rule::R18 as usize] = Refusal { status: "603 Network Blocked", redress: true };
+        for (id, text) in &file.sip.answers {
+            match Rule::from_id(id) {
+                Some(rule) => block[rule as usize] = refusal(self, text),
+                None => self.faults.at(Some(text.span()), &format!("no rule \"{id}\"")),
+            }
+        }
+        for listen in &file.sip.listen {
+            if listen.get_ref().parse::<std::net::SocketAddr>().is_err() {
+                let what = format!(
+                    "listen \"{}\" is not an address and port, such as 0.0.0.0:5060",
+                    listen.get_ref()
+                );
+                self.faults.at(Some(listen.span()), &what);
+            }
+        }
+        let onward = |text: &Option<toml::Spanned<String>>| text.as_ref().map(|text| text.get_ref().clone());
+        for text in file.trunk.values().map(|row| &row.onward).chain([&file.sip.onward]).flatten() {
+            let fine =
+                text.get_ref().bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte));
+            if !fine || text.get_ref().is_empty() {
+                let what =
+                    format!("onward \"{}\" is not a host and port, such as 192.0.2.10:5060", text.get_ref());
+                self.faults.at(Some(text.span()), &what);
+            }
+        }
+        if let Some(redress) = &file.sip.redress
+            && redress.get_ref().contains(['"', '\r', '\n', '\\'])
+        {
+            self.faults.at(Some(redress.span()), "redress must have no quotes, backslashes or line ends");
+        }
+        Sip {
+            listen: file.sip.listen.iter().filter_map(|listen| listen.get_ref().parse().ok()).collect(),
+            workers: match file.sip.workers {
+                0 => std::thread::available_parallelism().map_or(1, usize::from),
+                n => n.min(256),
+            },
+            allow: file.sip.allow,
+            marks: file.sip.marks,
+            unknown_source: file.sip.unknown_source,
+            onward: file
+                .trunk
+                .values()
+                .map(|row| onward(&row.onward).or_else(|| onward(&file.sip.onward)))
+                .collect(),
+            block,
+            redress: onward(&file.sip.redress),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! From an INVITE to a call: which header carries which number.
+//!
+//! Network number: P-Asserted-Identity (RFC 3325). Presentation number: From. Called: Request-URI, To where
+//! that holds none. Redirecting: Diversion (RFC 5806), then History-Info (RFC 7044). Privacy: RFC 3323.
+
+use std::borrow::Cow;
+
+use call::{Call, TrunkId};
+use numbering::Party;
+use screening::{Fields, Policy};
+use sip::{Address, Name, Request, Scheme, diverted_from, each_value, unescape};
+
+pub fn read(policy: &Policy, request: &Request, trunk: TrunkId, now_ms: i64) -> Call {
+    let calling = asserted(request);
+    let presentation = request.value(Name::From).and_then(Address::parse).map(number).unwrap_or_default();
+    let called = called(policy, request);
+    let redirecting = redirecting(request).map(number).unwrap_or_default();
+    let is_hidden = is_anonymous(&presentation) || privacy(request);
+    // On this wire nothing but a number in P-Asserted-Identity makes a hidden number a present one.
+    let presentation = if is_anonymous(&presentation) { Cow::Borrowed("") } else { presentation };
+    policy.intake(
+        now_ms,
+        trunk,
+        &Fields {
+            calling: &calling,
+            presentation: &presentation,
+            called: &called,
+            redirecting: &redirecting,
+            privacy: is_hidden,
+        },
+    )
+}
+
+/// The text of the number an address holds; a name where it holds a name.
+fn number<'a>(address: Address<'a>) -> Cow<'a, str> {
+    match address.scheme {
+        Scheme::Sip | Scheme::Sips | Scheme::Tel => unescape(address.user),
+        Scheme::Urn | Scheme::Other => Cow::Borrowed(""),
+    }
+}
+
+/// The asserted number; of two values (a sip and a tel URI) the first that looks like a number.
+fn asserted<'a>(request: &Request<'a>) -> Cow<'a, str> {
+    let values = || request.values(Name::PAssertedIdentity).flat_map(each_value).filter_map(Address::parse);
+    let is_number =
+        |address: &Address| address.user.first().is_some_and(|&byte| b"+0123456789%(".contains(&byte));
+    values()
+        .find(is_number)
+        .or_else(|| values().next())
+        .map(number)
+        .filter(|text| !is_anonymous(text))
+        .unwrap_or_default()
+}
+
+fn called<'a>(policy: &Policy, request: &Request<'a>) -> Cow<'a, str> {
+    let uri = Address::from_uri(request.uri);
+    if let Some(uri) = uri
+        && uri.scheme == Scheme::Urn
+        && is_emergency_service(uri.user)
+    {
+        let general = policy.plan.emergency().first().map(|code| Party::Short(*code).reveal());
+        return general.map(Cow::Owned).unwrap_or_default();
+    }
+    match uri.map(number) {
+        Some(user) if !user.is_empty() => user,
+        _ => request.value(Name::To).and_then(Address::parse).map(number).unwrap_or_default(),
+    }
+}
+
+/// RFC 5031: `urn:service:sos` and its subservices.
+fn is_emergency_service(user: &[u8]) -> bool {
+    let head = b"service:sos";
+    user.len() >= head.len()
+        && user[..head.len()].eq_ignore_ascii_case(head)
+        && matches!(user.get(head.len()), None | Some(b'.'))
+}
+
+/// The latest diversion stands first (RFC 5806 section 4).
+fn redirecting<'a>(request: &Request<'a>) -> Option<Address<'a>> {
+    let diversion = request.values(Name::Diversion).flat_map(each_value).find_map(Address::parse);
+    diversion.or_else(|| diverted_from(request))
+}
+
+fn is_anonymous(text: &str) -> bool {
+    text.eq_ignore_ascii_case("anonymous") || text.eq_ignore_ascii_case("restricted")
+}
+
+fn privacy(request: &Request) -> bool {
+    let tokens =
+        request.values(Name::Privacy).flat_map(|line| line.split(|&byte| byte == b';' || byte == b','));
+    tokens
+        .map(<[u8]>::trim_ascii)
+        .any(|token| [&b"id"[..], b"user", b"header"].iter().any(|hidden| token.eq_ignore_ascii_case(hidden)))
+}

@@ -1,0 +1,22 @@
+//! The node: everything of Qalqan that touches sockets, files and the clock.
+//!
+//! [`config`] makes a [`config::Setup`] of `qalqan.toml`; [`serve`] runs workers on it, each owning a UDP
+//! socket and a [`store`] writer; [`door`] is the one place that knows both SIP and calls. [`replay`] judges
+//! recorded traffic with the same setup, [`query`] reads the journal, [`demo`] plays a small country against
+//! a running node.
+
+pub mod check;
+pub mod config;
+pub mod demo;
+pub mod door;
+pub mod live;
+pub mod query;
+pub mod records;
+pub mod replay;
+pub mod retransmission;
+pub mod serve;
+pub mod simulate;
+pub mod stats;
+pub mod store;
+pub mod udp;
+pub mod worker;

@@ -1,0 +1,302 @@
+//! The command line. Every command exits with 0, or prints what is wrong in a line and exits with 1.
+
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use call::Rule;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use qalqan::check::{Asked, check};
+use qalqan::config::{self, Origin, Setup};
+use qalqan::query::{Form, Query, query};
+use qalqan::records::Mapping;
+use qalqan::store::now_ms;
+use qalqan::{demo, replay, serve, simulate};
+use rules::Language;
+use screening::Fields;
+
+/// Qalqan stops telephone fraud: every call is judged as it enters the network.
+#[derive(Parser)]
+#[command(name = "qalqan", version, propagate_version = true, arg_required_else_help = true)]
+struct CommandLine {
+    /// Configuration file [default: ./qalqan.toml, /etc/qalqan/qalqan.toml, else the embedded example]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Language of what people read: kk, ru or en [default: the configuration's]
+    #[arg(long, global = true, value_name = "LANGUAGE", value_parser = language)]
+    language: Option<Language>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Judge one call and say why
+    Check(CheckArgs),
+    /// Judge recorded calls from CSV or Parquet
+    Replay(ReplayArgs),
+    /// Run a node: SIP over UDP, redirect mode
+    Serve,
+    /// The configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// The lists
+    #[command(subcommand)]
+    Lists(ListsCommand),
+    /// The journal
+    #[command(subcommand)]
+    Journal(JournalCommand),
+    /// Play a small country on a seed, without sockets, and check every verdict against the truth
+    Simulate(simulate::SimulateArgs),
+    /// Play the small country over real SIP against a real node, and watch
+    Demo(demo::DemoArgs),
+}
+
+#[derive(Args)]
+struct CheckArgs {
+    /// Calling number (network number), as the wire has it; "" for none
+    #[arg(allow_hyphen_values = true)]
+    calling: String,
+    /// Called number
+    called: String,
+    /// Ingress trunk by its name in the configuration
+    #[arg(long, value_name = "NAME")]
+    trunk: String,
+    /// Redirecting number
+    #[arg(long, value_name = "N", default_value = "", hide_default_value = true)]
+    redirecting: String,
+    /// Presentation number
+    #[arg(long, value_name = "N", default_value = "", hide_default_value = true)]
+    presentation: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct ReplayArgs {
+    /// CSV or Parquet with columns time, trunk, calling, presentation, called, redirecting
+    file: PathBuf,
+    /// Write one verdict per call, in input order: .jsonl or .parquet
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Take their column for ours; an empty THEIRS says that there is none
+    #[arg(long = "map", value_name = "THEIRS=OURS")]
+    maps: Vec<String>,
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Read the configuration and all it names; name every fault
+    Check,
+}
+
+#[derive(Subcommand)]
+enum ListsCommand {
+    /// Read every list of the configuration; name every bad line
+    Check,
+}
+
+#[derive(Subcommand)]
+enum JournalCommand {
+    /// Find verdicts; the newest come last
+    Query(QueryArgs),
+}
+
+#[derive(Args)]
+struct QueryArgs {
+    /// From this time on: 2026-03-02T12:00:00Z, or seconds since 1970
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Before this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Calling, presentation, called or redirecting number in E.164; the search is written down
+    #[arg(long, value_name = "N")]
+    number: Option<String>,
+    /// Decided by this rule, or hit by it in monitor mode: R08
+    #[arg(long)]
+    rule: Option<String>,
+    /// allow, mark, withhold or block
+    #[arg(long, value_name = "NAME")]
+    verdict: Option<String>,
+    /// Ingress trunk by its name
+    #[arg(long, value_name = "NAME")]
+    trunk: Option<String>,
+    /// At most this many
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    limit: usize,
+    /// Show every digit; the look is written down
+    #[arg(long)]
+    reveal: bool,
+    #[arg(long, value_enum, default_value_t = OutputForm::Table)]
+    format: OutputForm,
+    /// Journal directory [default: the configuration's]
+    #[arg(long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum OutputForm {
+    Table,
+    Csv,
+    Jsonl,
+}
+
+fn language(text: &str) -> Result<Language, String> {
+    Language::from_code(text).ok_or_else(|| "kk, ru or en".to_owned())
+}
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    let command_line = CommandLine::parse();
+    match run(command_line) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // A reader that went away (head, less) is no fault of ours to report.
+            let closed =
+                error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
+            if !closed {
+                eprintln!("qalqan: {error}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command_line: CommandLine) -> Outcome {
+    let CommandLine { config, language, command } = command_line;
+    let origin = Origin::find(config);
+    let load = || config::load(&origin);
+    let mut out = BufWriter::new(io::stdout().lock());
+    match command {
+        Command::Check(args) => {
+            let setup = load()?;
+            let language = language.unwrap_or(setup.language);
+            let fields = Fields {
+                calling: &args.calling,
+                presentation: &args.presentation,
+                called: &args.called,
+                redirecting: &args.redirecting,
+                privacy: false,
+            };
+            let checked = check(&setup, &Asked { trunk: &args.trunk, fields })?;
+            if args.json {
+                writeln!(out, "{}", checked.json(language))?;
+            } else {
+                checked.print(&mut out, language)?;
+            }
+        }
+        Command::Replay(args) => {
+            let mapping = Mapping::parse(&args.maps)?;
+            let setup = load()?;
+            let summary = replay::replay(&setup, &args.file, &mapping, args.out.as_deref())?;
+            summary.print(&mut out, language.unwrap_or(setup.language))?;
+        }
+        Command::Serve => {
+            drop(out);
+            return serve::serve(&origin);
+        }
+        Command::Config(ConfigCommand::Check) => {
+            let setup = load()?;
+            let trunks = setup.policy.trunks.len();
+            writeln!(
+                out,
+                "{origin}: ok: {trunks} trunks, {} lists, basis {:016x}",
+                setup.files.len(),
+                setup.policy.basis_id()
+            )?;
+        }
+        Command::Lists(ListsCommand::Check) => lists_check(&load()?, &mut out)?,
+        Command::Journal(JournalCommand::Query(args)) => {
+            let wanted = args.query()?;
+            // A journal can be read where its node's configuration is not: with --directory none is needed.
+            let setup = if args.directory.is_some() { None } else { Some(load()?) };
+            let directory = match (&args.directory, &setup) {
+                (Some(directory), _) => directory,
+                (None, setup) => &setup.as_ref().expect("loaded").journal.directory,
+            };
+            let language = language.or(setup.as_ref().map(|setup| setup.language)).unwrap_or_default();
+            let form = match args.format {
+                OutputForm::Table => Form::Table,
+                OutputForm::Csv => Form::Csv,
+                OutputForm::Jsonl => Form::JsonLines,
+            };
+            query(directory, &wanted, form, language, &mut out).map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => io::Error::new(
+                    error.kind(),
+                    format!("journal {}: no such directory", directory.display()),
+                ),
+                _ => error,
+            })?;
+        }
+        Command::Simulate(args) => simulate::simulate(&args, language.unwrap_or_default(), &mut out)?,
+        Command::Demo(args) => {
+            drop(out);
+            return demo::demo(&args, language.unwrap_or_default());
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+impl QueryArgs {
+    fn query(&self) -> Result<Query, String> {
+        let time = |text: &Option<String>, name: &str| {
+            let read = |text: &String| {
+                qalqan::records::parse_time(text).ok_or_else(|| {
+                    format!("--{name} {text}: write 2026-03-02T12:00:00Z, or seconds since 1970")
+                })
+            };
+            text.as_ref().map(read).transpose()
+        };
+        let number = self.number.as_ref().map(|text| {
+            numbering::Number::parse(text)
+                .map_err(|_| format!("--number {text}: write it in E.164, such as +77272501234"))
+        });
+        let rule = self.rule.as_ref().map(|id| {
+            Rule::from_id(&id.to_ascii_uppercase())
+                .ok_or_else(|| format!("--rule {id}: no such rule: R00 to R20, ALLOW"))
+        });
+        if let Some(name) = &self.verdict
+            && !["allow", "mark", "withhold", "block"].contains(&name.as_str())
+        {
+            return Err(format!("--verdict {name}: allow, mark, withhold or block"));
+        }
+        Ok(Query {
+            from_ms: time(&self.from, "from")?,
+            until_ms: time(&self.until, "until")?,
+            number: number.transpose()?,
+            rule: rule.transpose()?,
+            verdict: self.verdict.clone(),
+            trunk: self.trunk.clone(),
+            limit: self.limit,
+            reveal: self.reveal,
+        })
+    }
+}
+
+fn lists_check(setup: &Setup, out: &mut impl Write) -> Outcome {
+    writeln!(
+        out,
+        "{:<28} {:>10} {:>9} {:>8} {:>9} {:>10} {:>11}  {}",
+        "list", "entries", "prefixes", "expired", "no owner", "no expiry", "duplicates", "version (SHA-256)"
+    )?;
+    for file in &setup.files {
+        let audit = file.list.audit(now_ms());
+        writeln!(
+            out,
+            "{:<28} {:>10} {:>9} {:>8} {:>9} {:>10} {:>11}  {}",
+            file.name,
+            file.list.len(),
+            file.list.prefix_count(),
+            audit.expired,
+            audit.without_owner,
+            audit.without_expiry,
+            file.list.duplicates(),
+            &file.list.version().to_string()[..16]
+        )?;
+    }
+    Ok(())
+}

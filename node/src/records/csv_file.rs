@@ -1,0 +1,64 @@
+//! Recorded calls in CSV.
+
+use std::fs::File;
+use std::path::Path;
+
+use super::{Mapping, Progress, Row, time};
+use crate::config::explain_io;
+
+pub fn read(
+    path: &Path,
+    mapping: &Mapping,
+    progress: &mut dyn Progress,
+    each: &mut dyn FnMut(Row) -> Result<(), String>,
+) -> Result<(), String> {
+    let file = File::open(path).map_err(|error| explain_io(&error))?;
+    let meta = file.metadata().map_err(|error| explain_io(&error))?;
+    if meta.is_dir() {
+        return Err("is a directory: name a file".to_owned());
+    }
+    progress.total(meta.len());
+    let mut reader = csv::ReaderBuilder::new().flexible(true).buffer_capacity(1 << 18).from_reader(file);
+    let header = reader.byte_headers().map_err(|error| error.to_string())?.clone();
+    if header.is_empty() {
+        return Err(format!("the file is empty: its first line must be {}", super::COLUMNS.join(",")));
+    }
+    let names: Vec<String> = header
+        .iter()
+        .map(|name| String::from_utf8_lossy(name).trim_start_matches('\u{feff}').trim().to_owned())
+        .collect();
+    let places = mapping.places(&names)?;
+
+    let mut record = csv::ByteRecord::new();
+    let mut rows = 0u64;
+    loop {
+        let more = reader.read_byte_record(&mut record);
+        if !more.map_err(|error| error.to_string())? {
+            break;
+        }
+        let line = record.position().map_or(0, csv::Position::line);
+        let at_line = |what: String| format!("line {line}: {what}");
+        if record.len() != names.len() {
+            return Err(at_line(format!("{} fields where the header has {}", record.len(), names.len())));
+        }
+        let mut fields = [""; 6];
+        for (field, place) in fields.iter_mut().zip(places) {
+            let Some(place) = place else { continue };
+            let text = std::str::from_utf8(&record[place]);
+            *field = text.map_err(|_| at_line(format!("column \"{}\" is not UTF-8", names[place])))?.trim();
+        }
+        let [when, trunk, calling, presentation, called, redirecting] = fields;
+        let time_ms = time::parse(when).ok_or_else(|| {
+            at_line(format!(
+                "time \"{when}\" is not a time: write 2026-03-02T12:00:00Z, or seconds since 1970"
+            ))
+        })?;
+        each(Row { time_ms, trunk, calling, presentation, called, redirecting }).map_err(at_line)?;
+        rows += 1;
+        if rows.is_multiple_of(8192) {
+            progress.done(reader.position().byte());
+        }
+    }
+    progress.done(meta.len());
+    Ok(())
+}

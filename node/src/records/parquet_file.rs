@@ -1,0 +1,301 @@
+//! Recorded calls and verdicts in Parquet.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::builder::{StringBuilder, StringDictionaryBuilder, UInt64Builder};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType, UInt64Type,
+};
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, StringViewArray, TimestampMillisecondArray};
+use arrow_schema::{DataType, Field, Schema, TimeUnit};
+use call::Verdict;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_writer::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+use rules::{Language, reason_in_words};
+
+use super::{Mapping, Progress, Row, time};
+use crate::config::explain_io;
+
+const ROWS: usize = 8192;
+
+pub fn read(
+    path: &Path,
+    mapping: &Mapping,
+    progress: &mut dyn Progress,
+    each: &mut dyn FnMut(Row) -> Result<(), String>,
+) -> Result<(), String> {
+    let file = File::open(path).map_err(|error| explain_io(&error))?;
+    let meta = file.metadata().map_err(|error| explain_io(&error))?;
+    if meta.is_dir() {
+        return Err("is a directory: name a file".to_owned());
+    }
+    if meta.len() == 0 {
+        return Err("the file is empty: no Parquet".to_owned());
+    }
+    let broken = |error: String| format!("not a whole Parquet file: {}", error.replace('\n', " "));
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| broken(error.to_string()))?;
+    progress.total(builder.metadata().file_metadata().num_rows().max(0) as u64);
+    let names: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let places = mapping.places(&names)?;
+    let mut wanted: Vec<usize> = places.iter().flatten().copied().collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let projection = ProjectionMask::roots(builder.parquet_schema(), wanted.iter().copied());
+    let reader = builder
+        .with_projection(projection)
+        .with_batch_size(ROWS)
+        .build()
+        .map_err(|error| broken(error.to_string()))?;
+
+    let mut rows = 0u64;
+    for batch in reader {
+        let batch = batch.map_err(|error| broken(error.to_string()))?;
+        let column = |place: usize| -> (&str, &ArrayRef) {
+            let index = wanted.iter().position(|&wanted| wanted == place).expect("projected");
+            (&names[place], batch.column(index))
+        };
+        let (name, array) = column(places[0].expect("time cannot be left out"));
+        let times = times(name, array)?;
+        let mut texts = Vec::with_capacity(5);
+        for place in &places[1..] {
+            texts.push(match place {
+                Some(place) => {
+                    let (name, array) = column(*place);
+                    Texts::of(name, array)?
+                }
+                None => Texts::None,
+            });
+        }
+        for index in 0..batch.num_rows() {
+            let at_row = |what: String| format!("row {}: {what}", rows + index as u64 + 1);
+            let time_ms =
+                times[index].ok_or_else(|| at_row("no time, or none that can be read".to_owned()))?;
+            each(Row {
+                time_ms,
+                trunk: texts[0].get(index),
+                calling: texts[1].get(index),
+                presentation: texts[2].get(index),
+                called: texts[3].get(index),
+                redirecting: texts[4].get(index),
+            })
+            .map_err(at_row)?;
+        }
+        rows += batch.num_rows() as u64;
+        progress.done(rows);
+    }
+    Ok(())
+}
+
+fn times(name: &str, array: &ArrayRef) -> Result<Vec<Option<i64>>, String> {
+    macro_rules! scaled {
+        ($type:ty, $scale:expr) => {
+            array.as_primitive::<$type>().iter().map(|value| value.map($scale)).collect()
+        };
+    }
+    Ok(match array.data_type() {
+        DataType::Timestamp(TimeUnit::Millisecond, _) => scaled!(TimestampMillisecondType, |ms| ms),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => scaled!(TimestampMicrosecondType, |us| us / 1000),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => scaled!(TimestampNanosecondType, |ns| ns / 1_000_000),
+        DataType::Timestamp(TimeUnit::Second, _) => scaled!(TimestampSecondType, |s| s * 1000),
+        DataType::Int64 => scaled!(Int64Type, time::from_integer),
+        _ => {
+            let texts = Texts::of(name, array)?;
+            (0..array.len()).map(|index| time::parse(texts.get(index))).collect()
+        }
+    })
+}
+
+/// A column of text in any of the forms that writers choose.
+enum Texts<'a> {
+    None,
+    Small(&'a StringArray),
+    Large(&'a arrow_array::LargeStringArray),
+    View(&'a StringViewArray),
+    Dictionary(&'a arrow_array::DictionaryArray<Int32Type>, &'a StringArray),
+    /// Numbers kept as numbers.
+    Rendered(Vec<String>),
+}
+
+impl<'a> Texts<'a> {
+    fn of(name: &str, array: &'a ArrayRef) -> Result<Texts<'a>, String> {
+        Ok(match array.data_type() {
+            DataType::Utf8 => Texts::Small(array.as_string()),
+            DataType::LargeUtf8 => Texts::Large(array.as_string()),
+            DataType::Utf8View => Texts::View(array.as_string_view()),
+            DataType::Null => Texts::None,
+            DataType::Dictionary(key, value) if **key == DataType::Int32 && **value == DataType::Utf8 => {
+                let array = array.as_dictionary::<Int32Type>();
+                Texts::Dictionary(array, array.values().as_string())
+            }
+            DataType::Int64 => Texts::Rendered(rendered(array.as_primitive::<Int64Type>().iter())),
+            DataType::UInt64 => Texts::Rendered(rendered(array.as_primitive::<UInt64Type>().iter())),
+            other => return Err(format!("column \"{name}\" is of type {other}: text is expected")),
+        })
+    }
+
+    #[inline]
+    fn get(&self, index: usize) -> &str {
+        match self {
+            Texts::None => "",
+            Texts::Small(array) if array.is_valid(index) => array.value(index),
+            Texts::Large(array) if array.is_valid(index) => array.value(index),
+            Texts::View(array) if array.is_valid(index) => array.value(index),
+            Texts::Dictionary(array, values) if array.is_valid(index) => {
+                values.value(array.keys().value(index) as usize)
+            }
+            Texts::Rendered(texts) => &texts[index],
+            _ => "",
+        }
+    }
+}
+
+fn rendered<T: ToString>(values: impl Iterator<Item = Option<T>>) -> Vec<String> {
+    values.map(|value| value.map_or(String::new(), |value| value.to_string())).collect()
+}
+
+fn writer(path: &Path, schema: Arc<Schema>) -> Result<ArrowWriter<File>, String> {
+    let file = File::create(path).map_err(|error| format!("{}: {}", path.display(), explain_io(&error)))?;
+    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+    ArrowWriter::try_new(file, schema, Some(properties)).map_err(|error| error.to_string())
+}
+
+fn text_field(name: &str) -> Field {
+    Field::new(name, DataType::Utf8, false)
+}
+
+fn name_field(name: &str) -> Field {
+    Field::new_dictionary(name, DataType::Int32, DataType::Utf8, false)
+}
+
+type Names = StringDictionaryBuilder<Int32Type>;
+
+/// Writes recorded calls with the columns that replay reads, and two that say the truth about each.
+pub struct CallWriter {
+    writer: ArrowWriter<File>,
+    schema: Arc<Schema>,
+    times: Vec<i64>,
+    trunk: Names,
+    texts: [StringBuilder; 4],
+    story: Names,
+    truth: Names,
+}
+
+impl CallWriter {
+    pub fn create(path: &Path) -> Result<CallWriter, String> {
+        let mut fields =
+            vec![Field::new("time", DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), false)];
+        fields.push(name_field("trunk"));
+        fields.extend(COLUMNS_OF_TEXT.map(text_field));
+        fields.extend(["story", "truth"].map(name_field));
+        let schema = Arc::new(Schema::new(fields));
+        Ok(CallWriter {
+            writer: writer(path, schema.clone())?,
+            schema,
+            times: Vec::new(),
+            trunk: Names::new(),
+            texts: Default::default(),
+            story: Names::new(),
+            truth: Names::new(),
+        })
+    }
+
+    pub fn write(&mut self, row: &Row, story: &str, truth: &str) -> Result<(), String> {
+        self.times.push(row.time_ms);
+        self.trunk.append_value(row.trunk);
+        let texts = [row.calling, row.presentation, row.called, row.redirecting];
+        for (column, text) in self.texts.iter_mut().zip(texts) {
+            column.append_value(text);
+        }
+        self.story.append_value(story);
+        self.truth.append_value(truth);
+        if self.times.len() == ROWS { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), String> {
+        let times = TimestampMillisecondArray::from(std::mem::take(&mut self.times)).with_timezone("UTC");
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(times), Arc::new(self.trunk.finish())];
+        columns.extend(self.texts.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
+        columns.push(Arc::new(self.story.finish()));
+        columns.push(Arc::new(self.truth.finish()));
+        write_batch(&mut self.writer, &self.schema, columns)
+    }
+
+    pub fn finish(mut self) -> Result<(), String> {
+        self.flush()?;
+        self.writer.close().map(|_| ()).map_err(|error| error.to_string())
+    }
+}
+
+const COLUMNS_OF_TEXT: [&str; 4] = ["calling", "presentation", "called", "redirecting"];
+
+/// Writes verdicts: the columns are the keys of the JSON lines.
+pub struct VerdictWriter {
+    writer: ArrowWriter<File>,
+    schema: Arc<Schema>,
+    language: Language,
+    n: UInt64Builder,
+    names: [Names; 5],
+    would: Names,
+}
+
+impl VerdictWriter {
+    pub fn create(path: &Path, language: Language) -> Result<VerdictWriter, String> {
+        let mut fields = vec![Field::new("n", DataType::UInt64, false)];
+        fields.extend(["verdict", "rule", "name", "reason", "label"].map(name_field));
+        fields.push(name_field("would"));
+        let schema = Arc::new(Schema::new(fields));
+        Ok(VerdictWriter {
+            writer: writer(path, schema.clone())?,
+            schema,
+            language,
+            n: UInt64Builder::new(),
+            names: Default::default(),
+            would: Names::new(),
+        })
+    }
+
+    pub fn write(&mut self, n: u64, verdict: &Verdict) -> Result<(), String> {
+        self.n.append_value(n);
+        let names = [
+            verdict.treatment.name(),
+            verdict.rule.id(),
+            verdict.rule.name(),
+            reason_in_words(self.language, verdict.reason),
+            verdict.treatment.label().map_or("", |label| label.name()),
+        ];
+        for (column, name) in self.names.iter_mut().zip(names) {
+            column.append_value(name);
+        }
+        self.would.append_value(verdict.would.map_or("", |would| would.rule.id()));
+        if n.is_multiple_of(ROWS as u64) { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), String> {
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(self.n.finish())];
+        columns.extend(self.names.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
+        columns.push(Arc::new(self.would.finish()));
+        write_batch(&mut self.writer, &self.schema, columns)
+    }
+
+    pub fn finish(mut self) -> Result<(), String> {
+        self.flush()?;
+        self.writer.close().map(|_| ()).map_err(|error| error.to_string())
+    }
+}
+
+fn write_batch(
+    writer: &mut ArrowWriter<File>,
+    schema: &Arc<Schema>,
+    columns: Vec<ArrayRef>,
+) -> Result<(), String> {
+    let batch = RecordBatch::try_new(schema.clone(), columns).map_err(|error| error.to_string())?;
+    writer.write(&batch).map_err(|error| error.to_string())
+}

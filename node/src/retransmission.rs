@@ -1,0 +1,71 @@
+//! A retransmitted INVITE gets the same answer, and is neither judged nor written again.
+//!
+//! SIP over UDP repeats a request until it is answered, for up to 32 s (RFC 3261 section 17.1.1.2). The
+//! table is direct-mapped: a call that lands on another's place takes it, and the other's retransmissions,
+//! by then long answered, would be judged anew. 131,072 places last a second or more at any rate one core reaches.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use call::Verdict;
+use sip::{Name, Request, Via};
+
+const PLACES: usize = 1 << 17;
+const LIFE_MS: i64 = 32_000;
+
+/// What identifies an INVITE and its CANCEL: never 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Transaction(u64);
+
+pub struct Recent {
+    places: Box<[Option<Place>]>,
+    state: RandomState,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    transaction: Transaction,
+    at_ms: i64,
+    verdict: Verdict,
+}
+
+impl Recent {
+    /// Workers share the state, so that every worker gives a request the same To tag.
+    pub fn new(state: RandomState) -> Recent {
+        Recent { places: vec![None; PLACES].into(), state }
+    }
+
+    /// RFC 3261 section 17.2.3: branch and sent-by of the top Via; Call-ID and From beside them tell apart
+    /// peers older than that section.
+    pub fn transaction(&self, request: &Request, via: &Via) -> Transaction {
+        let mut hasher = self.state.build_hasher();
+        hasher.write(via.branch);
+        hasher.write(via.host);
+        hasher.write_u16(via.port.unwrap_or(0));
+        hasher.write(request.value(Name::CallId).unwrap_or_default());
+        hasher.write(request.value(Name::From).unwrap_or_default());
+        let cseq = request.value(Name::CSeq).unwrap_or_default();
+        hasher.write(&cseq[..cseq.iter().take_while(|byte| byte.is_ascii_digit()).count()]);
+        Transaction(hasher.finish())
+    }
+
+    pub fn verdict(&self, transaction: Transaction, now_ms: i64) -> Option<Verdict> {
+        let place = self.places[transaction.place()].filter(|place| place.transaction == transaction)?;
+        // A clock that went back makes nothing stale.
+        (now_ms - place.at_ms < LIFE_MS).then_some(place.verdict)
+    }
+
+    pub fn remember(&mut self, transaction: Transaction, now_ms: i64, verdict: Verdict) {
+        self.places[transaction.place()] = Some(Place { transaction, at_ms: now_ms, verdict });
+    }
+}
+
+impl Transaction {
+    fn place(self) -> usize {
+        self.0 as usize % PLACES
+    }
+
+    /// The To tag of every answer to this request (RFC 3261 section 8.2.7: the same each time).
+    pub fn tag(self) -> u64 {
+        self.0.rotate_left(32) ^ 0x51a1_9a17
+    }
+}
