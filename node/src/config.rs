@@ -124,16 +124,52 @@ impl std::fmt::Display for Origin {
     }
 }
 
-/// Reads a configuration and everything it names.
-pub fn load(origin: &Origin) -> Result<Setup, Faults> {
-    match origin {
-        Origin::Embedded => read(EXAMPLE, "embedded example", Path::new(".")),
-        Origin::File(path) => {
-            let shown = path.display().to_string();
-            let text = fs::read_to_string(path).map_err(|error| Faults::one(&shown, explain_io(&error)))?;
-            read(&text, &shown, path.parent().unwrap_or(Path::new(".")))
+/// The text of a configuration and the directory its paths are relative to.
+struct Source<'o> {
+    text: String,
+    shown: String,
+    base: &'o Path,
+}
+
+impl Source<'_> {
+    fn open(origin: &Origin) -> Result<Source<'_>, Faults> {
+        match origin {
+            Origin::Embedded => {
+                let shown = "embedded example".to_owned();
+                Ok(Source { text: EXAMPLE.to_owned(), shown, base: Path::new(".") })
+            }
+            Origin::File(path) => {
+                let shown = path.display().to_string();
+                let text =
+                    fs::read_to_string(path).map_err(|error| Faults::one(&shown, explain_io(&error)))?;
+                Ok(Source { text, shown, base: path.parent().unwrap_or(Path::new(".")) })
+            }
         }
     }
+
+    fn parse(&self, faults: &mut Faults) -> Option<ConfigFile> {
+        let parsed = toml::from_str(&self.text);
+        parsed.map_err(|error| faults.at(error.span(), error.message())).ok()
+    }
+}
+
+/// Reads a configuration and everything it names.
+pub fn load(origin: &Origin) -> Result<Setup, Faults> {
+    let source = Source::open(origin)?;
+    let mut faults = Faults::new(&source.shown, &source.text);
+    let Some(file) = source.parse(&mut faults) else { return Err(faults) };
+    let plan = Arc::new(shipped_plan("kz"));
+    let mut reader = Reader { base: source.base, faults, files: Vec::new(), plan };
+    let setup = reader.setup(&file, &source.text);
+    if reader.faults.is_empty() { Ok(setup) } else { Err(reader.faults) }
+}
+
+/// Where a configuration keeps its journal, and its language: the journal can be read while a list is broken.
+pub fn load_journal(origin: &Origin) -> Result<(PathBuf, Language), Faults> {
+    let source = Source::open(origin)?;
+    let mut faults = Faults::new(&source.shown, &source.text);
+    let Some(file) = source.parse(&mut faults) else { return Err(faults) };
+    Ok((source.base.join(&file.journal.directory), file.language))
 }
 
 /// What an I/O error means to who wrote the path.
@@ -144,20 +180,6 @@ pub fn explain_io(error: &std::io::Error) -> String {
         std::io::ErrorKind::PermissionDenied => "may not be read: permission denied".to_owned(),
         _ => error.to_string(),
     }
-}
-
-fn read(text: &str, shown: &str, base: &Path) -> Result<Setup, Faults> {
-    let mut faults = Faults::new(shown, text);
-    let file: ConfigFile = match toml::from_str(text) {
-        Ok(file) => file,
-        Err(error) => {
-            faults.at(error.span(), error.message());
-            return Err(faults);
-        }
-    };
-    let mut reader = Reader { base, faults, files: Vec::new(), plan: Arc::new(shipped_plan("kz")) };
-    let setup = reader.setup(&file, text);
-    if reader.faults.is_empty() { Ok(setup) } else { Err(reader.faults) }
 }
 
 fn shipped_plan(name: &str) -> Plan {

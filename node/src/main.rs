@@ -212,18 +212,17 @@ fn run(command_line: CommandLine) -> Outcome {
         Command::Journal(JournalCommand::Query(args)) => {
             let wanted = args.query()?;
             // A journal can be read where its node's configuration is not: with --directory none is needed.
-            let setup = if args.directory.is_some() { None } else { Some(load()?) };
-            let directory = match (&args.directory, &setup) {
-                (Some(directory), _) => directory,
-                (None, setup) => &setup.as_ref().expect("loaded").journal.directory,
+            let (directory, usual) = match &args.directory {
+                Some(directory) => (directory.clone(), Language::default()),
+                None => config::load_journal(&origin)?,
             };
-            let language = language.or(setup.as_ref().map(|setup| setup.language)).unwrap_or_default();
+            let language = language.unwrap_or(usual);
             let form = match args.format {
                 OutputForm::Table => Form::Table,
                 OutputForm::Csv => Form::Csv,
                 OutputForm::Jsonl => Form::JsonLines,
             };
-            query(directory, &wanted, form, language, &mut out).map_err(|error| match error.kind() {
+            query(&directory, &wanted, form, language, &mut out).map_err(|error| match error.kind() {
                 io::ErrorKind::NotFound => io::Error::new(
                     error.kind(),
                     format!("journal {}: no such directory", directory.display()),

@@ -77,7 +77,12 @@ pub fn query(
     }
     newest(&mut found, query.limit);
     if query.reveal || query.number.is_some() {
-        note_look(directory, query, found.len())?;
+        note_look(directory, query, found.len()).map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("this look cannot be written down, so nothing is shown: {error}"),
+            )
+        })?;
     }
 
     match form {

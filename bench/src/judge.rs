@@ -1,0 +1,81 @@
+//! The verdict by itself: normalising and judging, no wire.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use call::{Call, TrunkClass, TrunkId};
+use lists::List;
+use numbering::{Dialling, Plan};
+use rules::Modes;
+use screening::{Fields, ListName, Lists, Policy, Trunk, screen};
+
+use crate::corpus::{self, Pair, TRUNKS};
+
+/// A policy with every list set, `entries` of them in all.
+pub fn policy(entries: usize) -> Policy {
+    let plan = Arc::new(Plan::parse(include_str!("../../plans/kz.toml")).expect("a shipped plan"));
+    let mut lists = Lists::default();
+    let each = entries / ListName::ALL.len();
+    for (place, name) in ListName::ALL.into_iter().enumerate() {
+        let note = if name == ListName::Exempt { "R08" } else { "" };
+        let mut csv = String::with_capacity(each * 40);
+        csv.push_str("number,owner,expires,note\n");
+        for n in 0..each {
+            // Numbers of ranges that the corpus calls from, spread over them: a look-up misses in memory, not in cache.
+            let subscriber = (n * 7919) % 10_000_000;
+            csv.push_str(&format!("+77{:02}{subscriber:07},bench,2099-12-31,{note}\n", place + 10));
+        }
+        let list = List::read(csv.as_bytes(), &plan, |note| name.flags(note)).expect("a list of our own");
+        lists.set(name, Arc::new(list));
+    }
+    let trunks = TRUNKS
+        .iter()
+        .map(|(_, class)| {
+            let class = TrunkClass::from_name(class).expect("a class");
+            Trunk {
+                name: class.name().to_owned(),
+                class,
+                dialling: Dialling { national: class.is_national(), international_prefixes: Vec::new() },
+                modes: Modes::default(),
+                registered: None,
+                roaming_number_cap: None,
+                diverted_cap: None,
+                behaviour_threshold: 80,
+            }
+        })
+        .collect();
+    Policy::new(plan, trunks, lists, String::new(), String::new())
+}
+
+pub fn intake(policy: &Policy, pair: &Pair, time_ms: i64) -> Call {
+    let fields = Fields {
+        calling: &pair.calling,
+        presentation: &pair.calling,
+        called: &pair.called,
+        ..Fields::default()
+    };
+    policy.intake(time_ms, TrunkId(pair.trunk as u16), &fields)
+}
+
+/// Nanoseconds a call: judging alone, and normalising and judging.
+pub fn measure(entries: usize, rounds: usize) -> (f64, f64) {
+    let policy = policy(entries);
+    let pairs = corpus::pairs(1);
+    let calls: Vec<Call> = pairs.iter().map(|pair| intake(&policy, pair, 0)).collect();
+    let time = |work: &mut dyn FnMut()| {
+        work();
+        let start = Instant::now();
+        (0..rounds).for_each(|_| work());
+        start.elapsed().as_nanos() as f64 / (rounds * pairs.len()) as f64
+    };
+    let judged =
+        time(&mut || calls.iter().for_each(|call| drop(black_box(screen(&policy, black_box(call))))));
+    let whole = time(&mut || {
+        for pair in &pairs {
+            let call = intake(&policy, black_box(pair), 0);
+            black_box(screen(&policy, &call));
+        }
+    });
+    (judged, whole)
+}

@@ -1,0 +1,134 @@
+//! `bench/run`: the table of docs/performance.md. Medians of several rounds, contenders in turn.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bench::load::{Load, Outcome};
+use bench::servers::{self, Server};
+use bench::{floor, judge, load};
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "qalqan-bench", about = "Measures Qalqan beside what an engineer would pick instead")]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything, as a table
+    Run {
+        /// One short round: shows that it works, not how fast it is
+        #[arg(long)]
+        quick: bool,
+        /// Directory of the repository
+        #[arg(long, default_value = ".")]
+        root: PathBuf,
+        /// Where contenders keep what they write
+        #[arg(long, default_value = "target/bench")]
+        work: PathBuf,
+    },
+    /// Answer datagrams and do nothing else
+    Floor { address: std::net::SocketAddr },
+    /// Load one address
+    Load {
+        target: std::net::SocketAddr,
+        /// Calls open at a time
+        #[arg(long, default_value_t = 256)]
+        window: usize,
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+    },
+}
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Result<()> {
+    match CommandLine::parse().command {
+        Command::Run { quick, root, work } => run(quick, &root, &work),
+        Command::Floor { address } => Ok(floor::run(address)?),
+        Command::Load { target, window, seconds } => {
+            let measured = Duration::from_secs(seconds);
+            let load = Load { target, window, warm_up: Duration::from_secs(1), measured, seed: 1 };
+            println!("{:?}", load::run(&load, || {})?);
+            Ok(())
+        }
+    }
+}
+
+/// One round of one contender.
+struct Round {
+    outcome: Outcome,
+    cpu_us_per_call: f64,
+}
+
+fn run(quick: bool, root: &std::path::Path, work: &std::path::Path) -> Result<()> {
+    let rounds = if quick { 1 } else { 5 };
+    let (warm_up, measured) = match quick {
+        true => (Duration::from_millis(300), Duration::from_millis(700)),
+        false => (Duration::from_secs(1), Duration::from_secs(4)),
+    };
+    let program = std::env::current_exe()?.with_file_name("qalqan");
+    let start: [(&str, &dyn Fn() -> std::io::Result<Server>); 3] = [
+        ("floor", &servers::floor),
+        ("kamailio", &|| servers::kamailio(&root.join("bench/kamailio.cfg"))),
+        ("qalqan", &|| servers::qalqan(&program, &work.join("qalqan"))),
+    ];
+    let mut results: Vec<Vec<Round>> = start.iter().map(|_| Vec::new()).collect();
+    for round in 0..rounds {
+        for (index, (name, start)) in start.iter().enumerate() {
+            eprintln!("round {} of {rounds}: {name}", round + 1);
+            let server = start()?;
+            let load = Load { target: server.address, window: 256, warm_up, measured, seed: 1 };
+            let mut marks = Vec::new();
+            let outcome = load::run(&load, || marks.push(server.cpu_s()))?;
+            let cpu_us_per_call = (marks[1] - marks[0]) * 1e6 / outcome.answered.max(1) as f64;
+            results[index].push(Round { outcome, cpu_us_per_call });
+        }
+    }
+
+    println!(
+        "| answers by redirect, window of 256 calls | calls/s | CPU per call, µs | p50, µs | p99, µs | p99.9, µs | lost | 3xx / 6xx / other |"
+    );
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    for ((name, _), rounds) in start.iter().zip(&results) {
+        let median = |of: &dyn Fn(&Round) -> f64| median(rounds.iter().map(of).collect());
+        let last = &rounds.last().expect("a round").outcome;
+        let share = |n: u64| format!("{:.1} %", n as f64 * 100.0 / last.answered.max(1) as f64);
+        println!(
+            "| {name} | {:.0} | {:.2} | {:.0} | {:.0} | {:.0} | {} | {} / {} / {} |",
+            median(&|round| round.outcome.calls_per_s),
+            median(&|round| round.cpu_us_per_call),
+            median(&|round| round.outcome.p50_us),
+            median(&|round| round.outcome.p99_us),
+            median(&|round| round.outcome.p999_us),
+            rounds.iter().map(|round| round.outcome.lost).sum::<u64>(),
+            share(last.redirected),
+            share(last.refused),
+            share(last.other),
+        );
+    }
+    let cpu =
+        |index: usize| median(results[index].iter().map(|round: &Round| round.cpu_us_per_call).collect());
+    println!();
+    println!(
+        "CPU per call: Qalqan takes 1/{:.1} of Kamailio's and {:.2} times the floor's.",
+        cpu(1) / cpu(2),
+        cpu(2) / cpu(0)
+    );
+
+    let (entries, rounds) = if quick { (100_000, 2) } else { (1_000_000, 50) };
+    let (judged, whole) = judge::measure(entries, rounds);
+    println!();
+    println!("| the verdict alone, {entries} list entries | ns a call |");
+    println!("| --- | ---: |");
+    println!("| judging | {judged:.0} |");
+    println!("| normalising and judging | {whole:.0} |");
+    Ok(())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -1,0 +1,123 @@
+//! Those who answer: each a process, its CPU time read from /proc.
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::corpus::{TRUNKS, do_not_originate};
+
+/// A contender that is running; killed when dropped.
+pub struct Server {
+    pub name: &'static str,
+    pub address: SocketAddr,
+    child: Child,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        for pid in family(self.child.id()) {
+            let _ = Command::new("kill").arg("-9").arg(pid.to_string()).stderr(Stdio::null()).status();
+        }
+        let _ = self.child.wait();
+    }
+}
+
+impl Server {
+    fn start(name: &'static str, port: u16, command: &mut Command) -> io::Result<Server> {
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let child = child.map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
+        let address = format!("127.0.0.1:{port}").parse().expect("an address");
+        let server = Server { name, address, child };
+        server.wait_until_ready()?;
+        Ok(server)
+    }
+
+    fn wait_until_ready(&self) -> io::Result<()> {
+        let socket = UdpSocket::bind((TRUNKS[2].0, 0))?;
+        socket.set_read_timeout(Some(Duration::from_millis(50)))?;
+        let host = socket.local_addr()?;
+        let options = format!(
+            "OPTIONS sip:probe@{0} SIP/2.0\r\nVia: SIP/2.0/UDP {host};rport;branch=z9hG4bKprobe\r\nMax-Forwards: 70\r\n\
+             From: <sip:probe@{host}>;tag=1\r\nTo: <sip:probe@{0}>\r\nCall-ID: 000000000000@127.0.0.13.....\r\n\
+             CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n",
+            self.address
+        );
+        let patience = Instant::now() + Duration::from_secs(20);
+        let mut buffer = [0; 2048];
+        while Instant::now() < patience {
+            socket.send_to(options.as_bytes(), self.address)?;
+            if socket.recv(&mut buffer).is_ok() {
+                return Ok(());
+            }
+        }
+        Err(io::Error::other(format!("{}: no answer to OPTIONS within 20 s", self.name)))
+    }
+
+    /// CPU time of the server and its children, user and system, seconds.
+    pub fn cpu_s(&self) -> f64 {
+        let ticks: u64 = family(self.child.id()).into_iter().filter_map(cpu_ticks).sum();
+        // USER_HZ is 100 on every Linux that Rust's std runs on.
+        ticks as f64 / 100.0
+    }
+}
+
+/// A process and its direct children.
+fn family(pid: u32) -> Vec<u32> {
+    let mut pids = vec![pid];
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(other) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let stat = fs::read_to_string(format!("/proc/{other}/stat")).unwrap_or_default();
+        // The name in brackets may hold spaces: count from its end.
+        let parent =
+            stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
+        if parent == Some(pid) {
+            pids.push(other);
+        }
+    }
+    pids
+}
+
+fn cpu_ticks(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+    Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
+}
+
+pub fn floor() -> io::Result<Server> {
+    let port = 5071;
+    let program = std::env::current_exe()?;
+    Server::start("floor", port, Command::new(program).arg("floor").arg(format!("127.0.0.1:{port}")))
+}
+
+/// Kamailio answering by redirect from a stateless script, two workers.
+pub fn kamailio(script: &Path) -> io::Result<Server> {
+    let mut command = Command::new("kamailio");
+    command.arg("-f").arg(script).args(["-DD", "-E", "-m", "128", "-M", "16"]);
+    Server::start("kamailio", 5072, &mut command)
+}
+
+/// Qalqan with its journal on and the full catalogue, one worker.
+pub fn qalqan(program: &Path, directory: &Path) -> io::Result<Server> {
+    let port = 5073;
+    fs::create_dir_all(directory)?;
+    let mut list = io::BufWriter::new(fs::File::create(directory.join("do-not-originate.csv"))?);
+    writeln!(list, "number,owner,expires,note")?;
+    for number in do_not_originate() {
+        writeln!(list, "{number},bench,,")?;
+    }
+    list.flush()?;
+    let mut config = format!(
+        "[sip]\nlisten = [\"127.0.0.1:{port}\"]\nworkers = 1\n[lists]\ndo-not-originate = \"do-not-originate.csv\"\n"
+    );
+    for (address, class) in TRUNKS {
+        config.push_str(&format!("[trunk.{class}]\nclass = \"{class}\"\nsource = [\"{address}\"]\n"));
+    }
+    let path = directory.join("qalqan.toml");
+    fs::write(&path, config)?;
+    Server::start("qalqan", port, Command::new(program).arg("serve").arg("--config").arg(path))
+}

@@ -1,0 +1,260 @@
+//! The call stories of `scenarios/`, told to the real binary. How a story is written: `scenarios/README.md`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+#[test]
+fn every_call_of_every_story_gets_the_verdict_it_expects() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+    let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> =
+        files.filter(|path| path.extension().is_some_and(|it| it == "toml")).collect();
+    files.sort();
+    assert!(!files.is_empty(), "no stories in {}", folder.display());
+    let network = fs::read_to_string(folder.join("network/qalqan.toml")).unwrap();
+
+    let mut calls = 0;
+    let mut mismatches = Vec::new();
+    for file in &files {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let story = toml::from_str::<Story>(&fs::read_to_string(file).unwrap());
+        calls +=
+            check(&network, name, &story.unwrap_or_else(|error| panic!("{name}: {error}")), &mut mismatches);
+    }
+    assert!(
+        mismatches.is_empty(),
+        "{} of {calls} calls in {} stories went otherwise:\n{}",
+        mismatches.len(),
+        files.len(),
+        mismatches.join("\n")
+    );
+    println!("{calls} calls in {} stories", files.len());
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Story {
+    story: String,
+    #[serde(default = "kz")]
+    plan: String,
+    #[serde(default)]
+    config: String,
+    #[serde(default)]
+    lists: BTreeMap<String, String>,
+    call: Vec<Scene>,
+}
+
+/// A call, or several that differ in one field and end the same way.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Scene {
+    says: String,
+    #[serde(default = "summer")]
+    time: String,
+    trunk: OneOrMany,
+    calling: OneOrMany,
+    called: OneOrMany,
+    #[serde(default)]
+    presentation: OneOrMany,
+    #[serde(default)]
+    redirecting: OneOrMany,
+    expect: String,
+    would: Option<String>,
+    national_form: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[derive(Debug)]
+struct Call<'a> {
+    time: &'a str,
+    trunk: &'a str,
+    calling: &'a str,
+    presentation: &'a str,
+    called: &'a str,
+    redirecting: &'a str,
+}
+
+/// Plays one story: all its calls through `qalqan replay`, and some of them through `qalqan check` too.
+/// Returns how many calls it has; adds a line for each that went otherwise.
+fn check(network: &str, name: &str, story: &Story, mismatches: &mut Vec<String>) -> usize {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("qalqan.toml");
+    set_the_stage(network, story, folder.path(), &config);
+
+    let calls: Vec<(&Scene, Call)> = story
+        .call
+        .iter()
+        .flat_map(|scene| scene.calls().into_iter().map(move |call| (scene, call)))
+        .collect();
+    let verdicts = replay(name, &config, folder.path(), &calls);
+    assert_eq!(verdicts.len(), calls.len(), "{name}: one verdict per call");
+
+    for (index, ((scene, call), verdict)) in calls.iter().zip(&verdicts).enumerate() {
+        let mut compare = |by: &str, verdict: &Value| {
+            let differences = scene.differences(verdict);
+            if !differences.is_empty() {
+                let (story, says) = (&story.story, &scene.says);
+                let differences = differences.join("; ");
+                mismatches.push(format!("{name}, {by}: {story}: {says}: {call:?}: {differences}"));
+            }
+        };
+        compare("replay", verdict);
+        // A call without a time is judged the same at any time, and before the first nothing has been counted.
+        if scene.time == summer() && (index == 0 || scene.national_form.is_some()) {
+            compare("check", &ask(name, &config, call));
+        }
+        if verdict["n"] != index + 1 {
+            mismatches.push(format!("{name}: verdict {} stands at line {}", verdict["n"], index + 1));
+        }
+    }
+    calls.len()
+}
+
+/// Writes the configuration and the lists of a story.
+fn set_the_stage(network: &str, story: &Story, folder: &Path, config: &Path) {
+    // Not lists of the configuration: sets that trunks name.
+    let set_of_a_trunk = |list: &str| {
+        network.contains(&format!("{list}.csv")) || story.config.contains(&format!("{list}.csv"))
+    };
+    let mut text = format!("plan = \"{}\"\n\n[lists]\n", story.plan);
+    fs::write(folder.join("dedicated.csv"), "number,owner,expires,note\n").unwrap();
+    for (list, lines) in &story.lists {
+        fs::write(folder.join(format!("{list}.csv")), lines).unwrap();
+        if !set_of_a_trunk(list) {
+            text += &format!("{list} = \"{list}.csv\"\n");
+        }
+    }
+    fs::write(config, format!("{text}\n{network}\n{}", story.config)).unwrap();
+}
+
+fn replay(name: &str, config: &Path, folder: &Path, calls: &[(&Scene, Call)]) -> Vec<Value> {
+    let (records, verdicts) = (folder.join("calls.csv"), folder.join("verdicts.jsonl"));
+    let mut csv = csv::Writer::from_path(&records).unwrap();
+    csv.write_record(["time", "trunk", "calling", "presentation", "called", "redirecting"]).unwrap();
+    for (_, it) in calls {
+        csv.write_record([it.time, it.trunk, it.calling, it.presentation, it.called, it.redirecting])
+            .unwrap();
+    }
+    csv.flush().unwrap();
+    let mut replay = qalqan(config);
+    run(name, replay.arg("replay").arg(&records).arg("--out").arg(&verdicts));
+    fs::read_to_string(verdicts).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn ask(name: &str, config: &Path, call: &Call) -> Value {
+    let mut check = qalqan(config);
+    check.args(["check", "--json", "--trunk", call.trunk]);
+    for (option, number) in [("--presentation", call.presentation), ("--redirecting", call.redirecting)] {
+        if !number.is_empty() {
+            check.args([option, number]);
+        }
+    }
+    serde_json::from_slice(&run(name, check.args(["--", call.calling, call.called]))).unwrap()
+}
+
+fn qalqan(config: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qalqan"));
+    command.arg("--config").arg(config).current_dir(config.parent().unwrap());
+    command
+}
+
+fn run(name: &str, command: &mut Command) -> Vec<u8> {
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name}: {command:?}: {}\n{said}", output.status);
+    output.stdout
+}
+
+impl Scene {
+    fn calls(&self) -> Vec<Call<'_>> {
+        let mut calls = Vec::new();
+        for trunk in self.trunk.each() {
+            for calling in self.calling.each() {
+                for presentation in self.presentation.each() {
+                    for called in self.called.each() {
+                        for redirecting in self.redirecting.each() {
+                            let time = &self.time;
+                            calls.push(Call { time, trunk, calling, presentation, called, redirecting });
+                        }
+                    }
+                }
+            }
+        }
+        calls
+    }
+
+    fn differences(&self, verdict: &Value) -> Vec<String> {
+        let mut differences = Vec::new();
+        let got = words(verdict);
+        if !fits(&self.expect, &got) {
+            differences.push(format!("expected {}, got {got}", self.expect));
+        }
+        match (&self.would, &verdict["would"]) {
+            (None, Value::Null) => {}
+            (None, would) => differences.push(format!("expected no record, got one of {}", words(would))),
+            (Some(expected), would) if !fits(expected, &words(would)) => {
+                differences.push(format!("expected a record of {expected}, got {}", words(would)));
+            }
+            (Some(_), _) => {}
+        }
+        if verdict["reason"].as_str().is_none_or(str::is_empty) {
+            differences.push("expected a reason that can be read, got none".to_owned());
+        }
+        // Only `check` says it.
+        let form = &verdict["national_form"];
+        if self.national_form.is_some_and(|expected| !form.is_null() && form != expected) {
+            differences.push(format!("expected national-form the other way, got {form}"));
+        }
+        differences
+    }
+}
+
+/// A verdict as stories write it: `mark:international R19 international`.
+fn words(verdict: &Value) -> String {
+    let text = |key: &str| verdict[key].as_str().unwrap_or("nothing");
+    let label = verdict["label"].as_str().map_or(String::new(), |label| format!(":{label}"));
+    format!("{}{label} {} {}", text("verdict"), text("rule"), text("name"))
+}
+
+/// Words at the end may be missing from what a story expects, and so may a mark's label.
+fn fits(expected: &str, got: &str) -> bool {
+    let mut got = got.split(' ');
+    expected.split_whitespace().enumerate().all(|(place, word)| {
+        let Some(got) = got.next() else { return false };
+        word == got || (place == 0 && word == "mark" && got.starts_with("mark:"))
+    }) && !expected.is_empty()
+}
+
+impl OneOrMany {
+    fn each(&self) -> &[String] {
+        match self {
+            OneOrMany::One(one) => std::slice::from_ref(one),
+            OneOrMany::Many(many) => many,
+        }
+    }
+}
+
+impl Default for OneOrMany {
+    fn default() -> OneOrMany {
+        OneOrMany::One(String::new())
+    }
+}
+
+fn kz() -> String {
+    "kz".to_owned()
+}
+
+fn summer() -> String {
+    "2026-06-01T12:00:00Z".to_owned()
+}
