@@ -49,7 +49,7 @@ impl Table {
     fn slot(&self, key: u64) -> usize {
         // Fibonacci hashing; the high half of a product spreads over any number of slots without a division.
         let hash = (key ^ key >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut slot = (u128::from(hash) * self.keys.len() as u128 >> 64) as usize;
+        let mut slot = ((u128::from(hash) * self.keys.len() as u128) >> 64) as usize;
         loop {
             let found = self.keys[slot];
             if found == key || found == 0 {

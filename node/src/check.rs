@@ -8,6 +8,7 @@ use screening::{Fields, Observation, explain};
 use serde_json::json;
 
 use crate::config::Setup;
+use crate::door::from_text;
 use crate::store::now_ms;
 
 /// The call to judge, as typed.
@@ -30,7 +31,15 @@ pub fn check<'s>(setup: &'s Setup, asked: &Asked) -> Result<Checked<'s>, String>
         let names: Vec<&str> = policy.trunks.iter().map(|trunk| trunk.name.as_str()).collect();
         format!("trunk \"{}\" is not in the configuration: it has {}", asked.trunk, names.join(", "))
     })?;
-    let call = policy.intake(now_ms(), trunk, &asked.fields);
+    let Fields { calling, presentation, called, redirecting, privacy } = asked.fields;
+    let fields = Fields {
+        calling: &from_text(policy, calling),
+        presentation: &from_text(policy, presentation),
+        called: &from_text(policy, called),
+        redirecting: &from_text(policy, redirecting),
+        privacy,
+    };
+    let call = policy.intake(now_ms(), trunk, &fields);
     let (verdict, facts) = explain(policy, &call);
     Ok(Checked { setup, call, verdict, facts })
 }

@@ -20,6 +20,7 @@ use crate::stats::WorkerStats;
 use crate::store::Writer;
 
 use answers::Reply;
+pub use fields::from_text;
 
 /// What one worker needs to answer requests.
 pub struct Door<'w> {

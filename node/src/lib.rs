@@ -10,6 +10,7 @@ pub mod config;
 pub mod demo;
 pub mod door;
 pub mod live;
+pub mod progress;
 pub mod query;
 pub mod records;
 pub mod replay;

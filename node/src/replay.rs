@@ -2,23 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use call::{Rule, Treatment, TrunkId, Verdict};
-use indicatif::{ProgressBar, ProgressStyle};
 use rules::{Language, reason_in_words, rule_title, word};
 use screening::{Fields, screen};
 
 use crate::config::Setup;
-use crate::records::{self, Mapping, Progress, VerdictWriter};
+use crate::door::from_text;
+use crate::progress::Bar;
+use crate::records::{self, Mapping, VerdictWriter};
 
 /// Judges every call of a file in order; writes the verdicts to `out` where it is named.
 pub fn replay(setup: &Setup, path: &Path, mapping: &Mapping, out: Option<&Path>) -> Result<Summary, String> {
     let policy = &setup.policy;
     let mut sink = out.map(|out| Sink::create(out, setup.language)).transpose()?;
     let mut summary = Summary::new(policy.trunks.iter().map(|trunk| trunk.name.clone()).collect());
-    let mut bar = Bar::new();
+    let mut bar = Bar::on_terminal();
     // Rows of one trunk come in runs.
     let mut trunk = TrunkId(0);
     let outcome = records::read(path, mapping, &mut bar, |row| {
@@ -28,10 +29,10 @@ pub fn replay(setup: &Setup, path: &Path, mapping: &Mapping, out: Option<&Path>)
                 .ok_or_else(|| format!("trunk \"{}\" is not in the configuration", row.trunk))?;
         }
         let fields = Fields {
-            calling: row.calling,
-            presentation: row.presentation,
-            called: row.called,
-            redirecting: row.redirecting,
+            calling: &from_text(policy, row.calling),
+            presentation: &from_text(policy, row.presentation),
+            called: &from_text(policy, row.called),
+            redirecting: &from_text(policy, row.redirecting),
             privacy: false,
         };
         let call = policy.intake(row.time_ms, trunk, &fields);
@@ -46,7 +47,9 @@ pub fn replay(setup: &Setup, path: &Path, mapping: &Mapping, out: Option<&Path>)
     match (outcome, sink) {
         (Ok(()), Some(sink)) => sink.finish()?,
         (Err(error), sink) => {
-            sink.map(Sink::abandon);
+            if let Some(sink) = sink {
+                sink.abandon();
+            }
             return Err(error);
         }
         (Ok(()), None) => {}
@@ -228,36 +231,4 @@ fn write_json(out: &mut impl Write, n: u64, verdict: &Verdict, language: Languag
         )?;
     }
     out.write_all(b"}\n")
-}
-
-/// A bar on a terminal, nothing elsewhere.
-struct Bar(Option<ProgressBar>);
-
-impl Bar {
-    fn new() -> Bar {
-        Bar(std::io::stderr().is_terminal().then(|| {
-            let style = "{elapsed_precise} [{wide_bar}] {percent} %, {eta} left";
-            ProgressBar::new(0).with_style(ProgressStyle::with_template(style).expect("a fixed template"))
-        }))
-    }
-
-    fn clear(&self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-impl Progress for Bar {
-    fn total(&mut self, total: u64) {
-        if let Some(bar) = &self.0 {
-            bar.set_length(total);
-        }
-    }
-
-    fn done(&mut self, done: u64) {
-        if let Some(bar) = &self.0 {
-            bar.set_position(done);
-        }
-    }
 }

@@ -27,9 +27,9 @@ pub(crate) fn country_codes() -> Vec<CountryCode> {
                 .map_or_else(String::new, |region| region.as_region_str().to_string());
             let lengths = (1..=15 - digits.len())
                 .filter(|&national| {
-                    let mut number = PhoneNumber::default();
-                    number.country_code = code;
-                    number.national_number = 10u64.pow(national as u32 - 1);
+                    let national_number = 10u64.pow(national as u32 - 1);
+                    let number =
+                        PhoneNumber { country_code: code, national_number, ..PhoneNumber::default() };
                     matches!(util.is_possible_number_with_reason(&number), Ok(NumberLengthType::IsPossible))
                 })
                 .fold(0u16, |mask, national| mask | 1 << (national + digits.len()));

@@ -236,10 +236,10 @@ proptest! {
         let number = Number::from_digits(digits.as_bytes()).unwrap();
         prop_assume!(!digits.starts_with('7'));
         let oracle = (1..=3).find_map(|n| {
-            let mut parsed = PhoneNumber::default();
-            parsed.country_code = digits[..n].parse().unwrap();
+            let country_code = digits[..n].parse().unwrap();
             // The library keeps leading zeros apart; lengths are what is asked, so take them out of the way.
-            parsed.national_number = format!("1{}", &digits[n + 1..]).parse().unwrap();
+            let national_number = format!("1{}", &digits[n + 1..]).parse().unwrap();
+            let parsed = PhoneNumber { country_code, national_number, ..PhoneNumber::default() };
             PHONE_NUMBER_UTIL.get_region_for_country_code(parsed.country_code)?;
             Some(matches!(PHONE_NUMBER_UTIL.is_possible_number_with_reason(&parsed), Ok(NumberLengthType::IsPossible)))
         });

@@ -31,6 +31,18 @@ pub fn read(policy: &Policy, request: &Request, trunk: TrunkId, now_ms: i64) -> 
     )
 }
 
+/// The number field of a record or of a command line, which may be a URI as it stood on the wire.
+pub fn from_text<'a>(policy: &Policy, text: &'a str) -> Cow<'a, str> {
+    if !text.contains(':') {
+        return Cow::Borrowed(text);
+    }
+    match Address::parse(text.as_bytes()) {
+        Some(uri) if is_emergency_service(&uri) => emergency_number(policy),
+        Some(uri) if uri.scheme != Scheme::Other => number(uri),
+        _ => Cow::Borrowed(text),
+    }
+}
+
 /// The text of the number an address holds; a name where it holds a name.
 fn number<'a>(address: Address<'a>) -> Cow<'a, str> {
     match address.scheme {
@@ -54,12 +66,8 @@ fn asserted<'a>(request: &Request<'a>) -> Cow<'a, str> {
 
 fn called<'a>(policy: &Policy, request: &Request<'a>) -> Cow<'a, str> {
     let uri = Address::from_uri(request.uri);
-    if let Some(uri) = uri
-        && uri.scheme == Scheme::Urn
-        && is_emergency_service(uri.user)
-    {
-        let general = policy.plan.emergency().first().map(|code| Party::Short(*code).reveal());
-        return general.map(Cow::Owned).unwrap_or_default();
+    if uri.as_ref().is_some_and(is_emergency_service) {
+        return emergency_number(policy);
     }
     match uri.map(number) {
         Some(user) if !user.is_empty() => user,
@@ -68,11 +76,18 @@ fn called<'a>(policy: &Policy, request: &Request<'a>) -> Cow<'a, str> {
 }
 
 /// RFC 5031: `urn:service:sos` and its subservices.
-fn is_emergency_service(user: &[u8]) -> bool {
-    let head = b"service:sos";
-    user.len() >= head.len()
+fn is_emergency_service(uri: &Address) -> bool {
+    let (user, head) = (uri.user, b"service:sos");
+    uri.scheme == Scheme::Urn
+        && user.len() >= head.len()
         && user[..head.len()].eq_ignore_ascii_case(head)
         && matches!(user.get(head.len()), None | Some(b'.'))
+}
+
+/// The general emergency number of the plan, which stands for the service.
+fn emergency_number(policy: &Policy) -> Cow<'static, str> {
+    let general = policy.plan.emergency().first().map(|code| Party::Short(*code).reveal());
+    general.map(Cow::Owned).unwrap_or_default()
 }
 
 /// The latest diversion stands first (RFC 5806 section 4).

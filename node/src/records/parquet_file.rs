@@ -74,10 +74,9 @@ pub fn read(
                 None => Texts::None,
             });
         }
-        for index in 0..batch.num_rows() {
+        for (index, time) in times.into_iter().enumerate() {
             let at_row = |what: String| format!("row {}: {what}", rows + index as u64 + 1);
-            let time_ms =
-                times[index].ok_or_else(|| at_row("no time, or none that can be read".to_owned()))?;
+            let time_ms = time.ok_or_else(|| at_row("no time, or none that can be read".to_owned()))?;
             each(Row {
                 time_ms,
                 trunk: texts[0].get(index),
