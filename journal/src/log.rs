@@ -55,55 +55,68 @@ impl<B: AsMut<[u8]>> Log<B> {
     }
 }
 
-/// Reads the records of a log in order.
+/// Reads the records of a log in order, past slots that hold none: a power loss keeps pages in any order.
 pub struct Records<'a> {
     bytes: &'a [u8],
     at: usize,
-}
-
-/// How a log ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Tail {
-    /// At empty slots, or at the last byte.
-    Clean,
-    /// At a slot that holds bytes and no record: written halfway, or damaged.
-    Torn,
+    /// After the last record read.
+    position: usize,
+    damaged: usize,
+    is_live: bool,
 }
 
 impl<'a> Records<'a> {
     pub fn open(bytes: &'a [u8]) -> Result<Records<'a>, LogError> {
         match bytes.get(..MAGIC.len()) {
-            Some(magic) if magic == MAGIC => Ok(Records { bytes, at: HEADER_LEN }),
+            Some(magic) if magic == MAGIC => Ok(Records::at(bytes, HEADER_LEN, false)),
             _ => Err(LogError::NotALog),
         }
     }
 
-    /// Goes on where an earlier reader of the same log stopped, see [`Records::position`].
+    /// Reads on in a log that is being written, from where an earlier reader stopped ([`Records::position`])
+    /// to the first slot that holds no record yet.
     pub fn resume(bytes: &'a [u8], position: usize) -> Records<'a> {
-        Records { bytes, at: position.max(HEADER_LEN) }
+        Records::at(bytes, position.max(HEADER_LEN), true)
     }
 
-    /// Where the next record will stand.
+    fn at(bytes: &'a [u8], at: usize, is_live: bool) -> Records<'a> {
+        Records { bytes, at, position: at, damaged: 0, is_live }
+    }
+
+    /// After the last record read.
     pub fn position(&self) -> usize {
-        self.at
+        self.position
     }
 
-    /// How the log ends; asked after the last record.
-    pub fn tail(&self) -> Tail {
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let slot = &rest[..rest.len().min(RECORD_LEN)];
-        if slot.iter().all(|&byte| byte == 0) { Tail::Clean } else { Tail::Torn }
+    /// Slots passed over that hold bytes and no record: written halfway, changed, or of a later version.
+    pub fn damaged(&self) -> usize {
+        self.damaged
     }
+}
+
+/// Bytes of a log up to its last slot that holds anything: what may be cut off behind them is empty.
+pub fn used_len(bytes: &[u8]) -> usize {
+    let last = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    last.next_multiple_of(RECORD_LEN).min(bytes.len())
 }
 
 impl Iterator for Records<'_> {
     type Item = Record;
 
     fn next(&mut self) -> Option<Record> {
-        let slot = self.bytes.get(self.at..self.at + RECORD_LEN)?;
-        let record = Record::read(slot.try_into().expect("a slot is 128 bytes"))?;
-        self.at += RECORD_LEN;
-        Some(record)
+        loop {
+            let slot = self.bytes.get(self.at..self.at + RECORD_LEN)?;
+            let record = Record::read(slot.try_into().expect("a slot is 128 bytes"));
+            if record.is_none() && self.is_live {
+                return None;
+            }
+            self.at += RECORD_LEN;
+            if record.is_some() {
+                self.position = self.at;
+                return record;
+            }
+            self.damaged += usize::from(slot.iter().any(|&byte| byte != 0));
+        }
     }
 }
 
@@ -148,7 +161,7 @@ mod tests {
         assert!(log.append(&record(1)) && log.append(&record(-2)) && !log.append(&record(3)));
         let mut records = Records::open(&bytes).unwrap();
         assert_eq!(records.by_ref().collect::<Vec<_>>(), [record(1), record(-2)]);
-        assert_eq!(records.tail(), Tail::Clean);
+        assert_eq!((records.damaged(), records.position()), (0, HEADER_LEN + 2 * RECORD_LEN));
         assert_eq!(record(1).call_id(), [b'x'; 56]);
     }
 
@@ -165,8 +178,24 @@ mod tests {
             let mut records = Records::open(&bytes).unwrap();
             let whole = records.by_ref().count();
             prop_assert_eq!(whole, (cut / RECORD_LEN).min(3));
-            let torn = cut < 3 * RECORD_LEN && bytes[HEADER_LEN + whole * RECORD_LEN..].iter().any(|&b| b != 0);
-            prop_assert_eq!(records.tail() == Tail::Torn, torn);
+            let torn = bytes[HEADER_LEN + whole * RECORD_LEN..].iter().any(|&b| b != 0);
+            prop_assert_eq!(records.damaged(), usize::from(torn));
+            prop_assert_eq!(used_len(&bytes), HEADER_LEN + (whole + usize::from(torn)) * RECORD_LEN);
+        }
+
+        /// A page that never reached the disk, or a changed byte: the records behind it still read.
+        #[test]
+        fn a_hole_hides_only_what_stood_there(from in 0usize..8, n in 1usize..4, filler in any::<u8>()) {
+            let mut bytes = vec![0u8; HEADER_LEN + 10 * RECORD_LEN];
+            let mut log = Log::begin(&mut bytes[..], 7);
+            (0..8).for_each(|time| assert!(log.append(&record(time))));
+            let to = (from + n).min(8);
+            bytes[HEADER_LEN + from * RECORD_LEN..HEADER_LEN + to * RECORD_LEN].fill(filler);
+            let times: Vec<i64> = Records::open(&bytes).unwrap().map(|record| record.call.time_ms).collect();
+            let kept: Vec<i64> = (0..8).filter(|time| !(from..to).contains(&(*time as usize))).collect();
+            prop_assert_eq!(times, kept);
+            let live = Records::resume(&bytes, 0).count();
+            prop_assert_eq!(live, from, "who follows waits for the slot");
         }
 
         #[test]

@@ -37,7 +37,7 @@ pub struct Record {
     pub verdict: Verdict,
     /// The versions of rules, plan and lists, by the first 8 bytes of their hash.
     pub basis: u64,
-    /// From the last byte received to the answer ready, nanoseconds.
+    /// From the moment its worker took the message up to the answer ready, nanoseconds.
     pub took_ns: u32,
     call_id: [u8; CALL_ID_LEN],
     call_id_len: u8,

@@ -47,7 +47,8 @@ impl List {
         {
             return Some(terms);
         }
-        let mut lengths = self.prefix_lengths;
+        // A prefix is of numbers: +1* says nothing about 112.
+        let mut lengths = if key.is_short_code() { 0 } else { self.prefix_lengths };
         while lengths != 0 {
             let n = 15 - lengths.leading_zeros() as usize;
             lengths &= !(1 << n);

@@ -64,7 +64,12 @@ impl List {
         if text.iter().all(u8::is_ascii_whitespace) {
             return Err(ReadError::Empty);
         }
-        let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(text);
+        // Lines end at \n alone, so that they are counted right; the \r of Windows is trimmed off the last field.
+        let mut reader = csv::ReaderBuilder::new()
+            .flexible(true)
+            .trim(csv::Trim::All)
+            .terminator(csv::Terminator::Any(b'\n'))
+            .from_reader(text);
         let header = reader.byte_headers().cloned().unwrap_or_default();
         let mut places = [0; 4];
         for (place, name) in places.iter_mut().zip(COLUMNS) {
@@ -82,7 +87,9 @@ impl List {
                 Ok(false) => break,
                 Ok(true) => {
                     let line = record.position().map_or(0, csv::Position::line);
-                    if record.len() != header.len() {
+                    if record.len() == 1 && record[0].is_empty() {
+                        continue;
+                    } else if record.len() != header.len() {
                         let what = format!("{} fields where the header has {}", record.len(), header.len());
                         bad.push(BadLine { line, what });
                     } else if let Err(what) = draft.add(&record, &places, plan, &flags) {

@@ -33,6 +33,9 @@ fn finds_numbers_prefixes_and_short_codes_with_their_terms() {
     assert_eq!(owner(key("+77272501235"), 0), None);
     assert_eq!(owner(key("+77001234567"), 0), Some("half of it"), "the longest prefix");
     assert_eq!(owner(key("+77011234567"), 0), None);
+    let plus_one = read(b"number,owner,expires,note\n+1*,A,,\n").unwrap();
+    assert!(plus_one.find(key("+14155550123"), 0).is_some());
+    assert!(plus_one.find(ShortCode::from_digits(b"112").unwrap().key(), 0).is_none());
     assert_eq!(owner(key("+77015550000"), 0), Some("without a plus"));
     assert_eq!(owner(ShortCode::from_digits(b"112").unwrap().key(), 0), Some("call-back"));
     // The named day still counts, the next does not; a shorter prefix takes over where a longer one has run out.
@@ -50,6 +53,8 @@ fn takes_any_column_order_windows_line_ends_quotes_and_a_byte_order_mark() {
           \"one, with\nnew line\",+77272501234,red,2026-12-31T12:00:00+05:00,\"Big \"\"Bank\"\"\"\r\n",
     )
     .unwrap();
+    let bad = read(b"number,owner,expires,note\r\n\r\n+77272501234,a,,\r\nx,a,,\r\n").err().unwrap();
+    assert_eq!(bad.to_string().split(':').next(), Some("line 4"));
     let terms = list.find(key("+77272501234"), 0).unwrap();
     assert_eq!((terms.owner.as_str(), terms.note.as_str()), ("Big \"Bank\"", "one, with\nnew line"));
     assert_eq!(terms.expires_ms, NEW_YEARS_EVE + 7 * 3_600_000);

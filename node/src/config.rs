@@ -43,7 +43,7 @@ pub struct Sip {
     pub onward: Vec<Option<String>>,
     /// The status line a block by each rule is answered with.
     pub block: [Refusal; Rule::ALL.len()],
-    /// Where a caller who was refused can turn, for 603+ and 608.
+    /// Where a caller who was refused can turn: a URL, for 603+.
     pub redress: Option<String>,
 }
 
@@ -52,8 +52,8 @@ pub struct Sip {
 pub struct Refusal {
     /// Code and reason phrase.
     pub status: &'static str,
-    /// 603+ and 608 carry a contact for redress.
-    pub redress: bool,
+    /// 603+: the answer says in a form for machines where to complain.
+    pub is_network_blocked: bool,
 }
 
 /// Where verdicts are kept.
@@ -70,18 +70,27 @@ pub struct ListFile {
     pub list: Arc<List>,
 }
 
+const NETWORK_BLOCKED: Refusal = Refusal { status: "603 Network Blocked", is_network_blocked: true };
+
+impl Sip {
+    /// Where calls of a trunk go on to; none: back to who asked.
+    pub fn onward(&self, trunk: TrunkId) -> Option<&str> {
+        self.onward.get(usize::from(trunk.0))?.as_deref()
+    }
+}
+
 impl Refusal {
     const fn new(status: &'static str) -> Refusal {
-        Refusal { status, redress: false }
+        Refusal { status, is_network_blocked: false }
     }
 
     /// Reads `603`, `603+`, `607`, `608`, `404`, `433`.
     pub fn parse(text: &str) -> Option<Refusal> {
         Some(match text {
             "603" => Refusal::new("603 Decline"),
-            "603+" => Refusal { status: "603 Network Blocked", redress: true },
+            "603+" => NETWORK_BLOCKED,
             "607" => Refusal::new("607 Unwanted"),
-            "608" => Refusal { status: "608 Rejected", redress: true },
+            "608" => Refusal::new("608 Rejected"),
             "404" => Refusal::new("404 Not Found"),
             "433" => Refusal::new("433 Anonymity Disallowed"),
             "503" => Refusal::new("503 Service Unavailable"),
@@ -380,7 +389,18 @@ impl Reader<'_> {
     }
 
     fn sip(&mut self, file: &ConfigFile) -> Sip {
+        let route_advance = match file.sip.allow {
+            Allow::Redirect => "",
+            Allow::NotFound => "404",
+            Allow::Unavailable => "503",
+        };
         let refusal = |reader: &mut Self, text: &toml::Spanned<String>| {
+            if text.get_ref() == route_advance {
+                let what = format!(
+                    "{route_advance} says that a call may pass (allow): a switch could not tell a block from it"
+                );
+                reader.faults.at(Some(text.span()), &what);
+            }
             Refusal::parse(text.get_ref()).unwrap_or_else(|| {
                 let what = format!("no answer \"{}\": 603, 603+, 607, 608, 404, 433 or 503", text.get_ref());
                 reader.faults.at(Some(text.span()), &what);
@@ -390,7 +410,7 @@ impl Reader<'_> {
         let usual = refusal(self, &file.sip.block);
         let mut block = [usual; Rule::ALL.len()];
         // The catalogue's own: analytics blocks say where to complain (ATIS-1000099).
-        block[Rule::R18 as usize] = Refusal { status: "603 Network Blocked", redress: true };
+        block[Rule::R18 as usize] = NETWORK_BLOCKED;
         for (id, text) in &file.sip.answers {
             match Rule::from_id(id) {
                 Some(rule) => block[rule as usize] = refusal(self, text),

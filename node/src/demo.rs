@@ -66,6 +66,7 @@ pub fn demo(args: &DemoArgs, language: Language) -> Result<(), Box<dyn std::erro
 
     let title = format!("sip:{address}  {} {}", word(language, "seed"), args.seed);
     let mut show = Show {
+        language,
         view: View::new(language, title, trunks),
         follow: Follow::new(journal),
         callers: Callers::new(&country, address, args.calls_per_day)?,
@@ -94,6 +95,7 @@ pub fn demo(args: &DemoArgs, language: Language) -> Result<(), Box<dyn std::erro
 
 /// The demo while it runs.
 struct Show<'n> {
+    language: Language,
     view: View,
     follow: Follow,
     callers: Callers,
@@ -124,14 +126,21 @@ impl Show<'_> {
         self.follow.read(|record| view.add(&record));
         view.lost = self.node.stats.sum(|worker| &worker.journal_lost);
         let report = self.callers.checker.report();
+        let w = |key| word(self.language, key);
         view.footer = vec![format!(
-            "honest calls cut: {} of {}   attacks: {} blocked, {} rang without a number, {} rang with one, of {}",
+            "{}: {} {of} {}   {}: {} {of} {} {}, {} {}, {} {}",
+            w("honest-cut"),
             report.honest_cut(),
             report.honest_calls(),
+            w("attacks"),
             report.attacks_blocked(),
+            report.attacks(),
+            w("block"),
             report.attacks_withheld(),
+            w("rang-hidden"),
             report.attacks_shown(),
-            report.attacks()
+            w("rang-shown"),
+            of = w("of"),
         )];
         Ok(self.is_over())
     }

@@ -9,8 +9,9 @@ mod fields;
 
 use std::net::SocketAddr;
 
-use call::{Call, Verdict};
+use call::{Call, Decided, Reason, Rule, RuleSet, Treatment, TrunkClass, TrunkId, Verdict};
 use journal::Record;
+use numbering::Party;
 use screening::screen;
 use sip::{Address, Broken, Method, Name, Parser, Request, Scheme, Via};
 
@@ -21,6 +22,9 @@ use crate::store::Writer;
 
 use answers::Reply;
 pub use fields::from_text;
+
+/// Stands for the trunk of a call from an address that no trunk claims.
+pub const UNKNOWN_SOURCE: TrunkId = TrunkId(u16::MAX);
 
 /// What one worker needs to answer requests.
 pub struct Door<'w> {
@@ -111,7 +115,10 @@ impl Door<'_> {
     fn invite(&mut self, reply: &Reply, transaction: Transaction, moment: Moment, out: &mut Vec<u8>) {
         let Some(trunk) = self.setup.sources.trunk(reply.source.ip()) else {
             self.stats.unknown_source.add(1);
-            if self.setup.sip.unknown_source == UnknownSource::Refuse {
+            let called = fields::called_party(&self.setup.policy, reply.request);
+            if matches!(called, Party::Short(code) if self.setup.policy.plan.is_emergency(code)) {
+                self.emergency_from_anywhere(reply, called, moment, out);
+            } else if self.setup.sip.unknown_source == UnknownSource::Refuse {
                 reply.plain(out, "403 Forbidden");
             }
             return;
@@ -131,6 +138,31 @@ impl Door<'_> {
         reply.verdict(out, &call, &verdict);
         self.keep(&call, &verdict, reply.request, moment);
         self.recent.remember(transaction, moment.now_ms, verdict);
+    }
+
+    /// An emergency call passes whoever sends it, and is written down like any other.
+    fn emergency_from_anywhere(&mut self, reply: &Reply, called: Party, moment: Moment, out: &mut Vec<u8>) {
+        let call = Call {
+            time_ms: moment.now_ms,
+            trunk: UNKNOWN_SOURCE,
+            class: TrunkClass::Transit,
+            calling: Party::Absent,
+            presentation: Party::Absent,
+            called,
+            redirecting: Party::Absent,
+            privacy: false,
+            national_form: false,
+        };
+        let verdict = Verdict {
+            treatment: Treatment::Allow,
+            rule: Rule::R00,
+            reason: Reason::EmergencyNumber,
+            decided: Decided::ByNetworkNumber,
+            would: None,
+            monitored: RuleSet::default(),
+        };
+        reply.verdict(out, &call, &verdict);
+        self.keep(&call, &verdict, reply.request, moment);
     }
 
     /// Counts the verdict and writes it down before its answer is sent.

@@ -14,7 +14,7 @@ use ratatui::text::Line;
 use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table};
 use rules::{Language, reason_in_words, rule_title, word};
 
-use crate::store::{logs, read_log};
+use crate::store::{follow_log, logs};
 
 /// Reads on in the logs of a directory.
 pub struct Follow {
@@ -31,7 +31,7 @@ impl Follow {
     pub fn read(&mut self, mut each: impl FnMut(Record)) {
         for path in logs(&self.directory).unwrap_or_default() {
             let position = self.positions.entry(path.clone()).or_insert(0);
-            if let Ok((next, _)) = read_log(&path, *position, &mut each) {
+            if let Ok(next) = follow_log(&path, *position, &mut each) {
                 *position = next;
             }
         }

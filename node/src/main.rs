@@ -279,8 +279,8 @@ impl QueryArgs {
 fn lists_check(setup: &Setup, out: &mut impl Write) -> Outcome {
     writeln!(
         out,
-        "{:<28} {:>10} {:>9} {:>8} {:>9} {:>10} {:>11}  {}",
-        "list", "entries", "prefixes", "expired", "no owner", "no expiry", "duplicates", "version (SHA-256)"
+        "{:<28} {:>10} {:>9} {:>8} {:>9} {:>10} {:>11}  version (SHA-256)",
+        "list", "entries", "prefixes", "expired", "no owner", "no expiry", "duplicates"
     )?;
     for file in &setup.files {
         let audit = file.list.audit(now_ms());

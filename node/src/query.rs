@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use call::{Rule, Treatment};
@@ -15,6 +16,7 @@ use rules::{Language, reason_in_words, word};
 use screening::Basis;
 use serde_json::json;
 
+use crate::door::UNKNOWN_SOURCE;
 use crate::store::{logs, now_ms, read_basis, read_log};
 
 /// What is asked of the journal; everything left out matches.
@@ -52,13 +54,16 @@ pub fn query(
     let mut bases: HashMap<u64, Option<Basis>> = HashMap::new();
     let mut found: Vec<Record> = Vec::new();
     let mut trunk_name = |record: &Record| -> String {
+        if record.call.trunk == UNKNOWN_SOURCE {
+            return "unknown-source".to_owned();
+        }
         let basis = bases.entry(record.basis).or_insert_with(|| read_basis(directory, record.basis));
         let name = basis.as_ref().and_then(|basis| basis.trunks.get(usize::from(record.call.trunk.0)));
         name.cloned().unwrap_or_else(|| format!("#{}", record.call.trunk.0))
     };
     let mut matched = 0usize;
     for path in logs(directory)? {
-        let outcome = read_log(&path, 0, |record| {
+        let outcome = read_log(&path, |record| {
             if query.matches(&record) && query.trunk.as_ref().is_none_or(|name| trunk_name(&record) == *name)
             {
                 matched += 1;
@@ -70,8 +75,8 @@ pub fn query(
             }
         });
         match outcome {
-            Ok((_, journal::Tail::Torn)) => eprintln!("{}: ends in a torn record", path.display()),
-            Ok(_) => {}
+            Ok(0) => {}
+            Ok(damaged) => eprintln!("{}: {damaged} slots hold no whole record", path.display()),
             Err(error) => eprintln!("{}: {error}", path.display()),
         }
     }
@@ -226,7 +231,8 @@ impl Query {
 
 /// Who looked, when, and for what; the number itself stays masked here too.
 fn note_look(directory: &Path, query: &Query, shown: usize) -> io::Result<()> {
-    let mut file = OpenOptions::new().create(true).append(true).open(directory.join("looks.jsonl"))?;
+    let mut file =
+        OpenOptions::new().create(true).append(true).mode(0o600).open(directory.join("looks.jsonl"))?;
     let line = json!({
         "time": jiff::Timestamp::from_millisecond(now_ms()).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string(),
         "who": std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into()),

@@ -72,6 +72,7 @@ impl Node {
 
     /// Swaps the configuration; sockets, workers and the journal's place stay as they are until a restart.
     pub fn swap(&self, setup: Setup) {
+        setup.policy.inherit_caps(&self.setup().policy);
         self.store.keep_basis(setup.policy.basis());
         self.store.set_keep_days(setup.journal.keep_days);
         self.setup.store(Arc::new(setup));
@@ -113,8 +114,8 @@ pub fn serve(origin: &Origin) -> Result<(), Box<dyn std::error::Error>> {
     let listening: Vec<String> = setup.sip.listen.iter().map(SocketAddr::to_string).collect();
     let trunks = setup.policy.trunks.len();
     let node = Node::start(setup)?;
-    for torn in &node.store.torn {
-        log(&format!("journal: {} ended in a torn record and was cut back", torn.display()));
+    for (path, damaged) in &node.store.damaged {
+        log(&format!("journal: {}: {damaged} slots hold no whole record", path.display()));
     }
     log(&format!(
         "ready: listening on {} (UDP), {trunks} trunks, configuration {origin}",

@@ -6,7 +6,7 @@
 //! what is older than the setting says. While no log can be had, calls go on, and what is lost is counted.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use journal::{HEADER_LEN, Log, RECORD_LEN, Record, Records, Tail};
+use journal::{HEADER_LEN, Log, Record, Records, used_len};
 use memmap2::{Mmap, MmapMut};
 use screening::Basis;
 
@@ -42,8 +42,8 @@ pub struct Store {
     wanted: Sender<Want>,
     keeper: Option<JoinHandle<()>>,
     _lock: File,
-    /// Logs of earlier runs that ended in a torn record, and were cut back.
-    pub torn: Vec<PathBuf>,
+    /// Logs of earlier runs with slots that hold no whole record, and how many.
+    pub damaged: Vec<(PathBuf, usize)>,
 }
 
 struct Shared {
@@ -76,7 +76,7 @@ pub struct Writer {
 }
 
 impl Store {
-    /// Opens a directory for this process alone; torn logs of earlier runs are cut back first.
+    /// Opens a directory for this process alone; logs of earlier runs give back what they did not use.
     pub fn open(settings: &Journal) -> io::Result<Store> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&settings.directory)?;
         let lock = OpenOptions::new().create(true).append(true).open(settings.directory.join("lock"))?;
@@ -85,7 +85,7 @@ impl Store {
                 "another node is writing there: give each its own journal directory",
             ));
         }
-        let torn = trim(&settings.directory, &[])?;
+        let damaged = trim(&settings.directory, &[])?;
         let shared = Arc::new(Shared {
             directory: settings.directory.clone(),
             segment_bytes: settings.segment_bytes,
@@ -101,7 +101,7 @@ impl Store {
             let shared = shared.clone();
             std::thread::Builder::new().name("journal".into()).spawn(move || keep(&shared, &wants))?
         };
-        Ok(Store { shared, wanted, keeper: Some(keeper), _lock: lock, torn })
+        Ok(Store { shared, wanted, keeper: Some(keeper), _lock: lock, damaged })
     }
 
     pub fn writer(&self) -> Writer {
@@ -265,7 +265,8 @@ fn write_basis(directory: &Path, basis: &Basis) -> io::Result<()> {
         return Ok(());
     }
     let draft = path.with_extension("draft");
-    fs::write(&draft, serde_json::to_vec_pretty(basis)?)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    file.write_all(&serde_json::to_vec_pretty(basis)?)?;
     fs::rename(draft, path)
 }
 
@@ -304,20 +305,30 @@ pub fn logs(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Reads a log from a position on, hands over its records, and says where it stopped and how it ends.
-pub fn read_log(path: &Path, from: usize, mut each: impl FnMut(Record)) -> io::Result<(usize, Tail)> {
+/// Reads a log whole, hands over its records, and says how many slots hold none.
+pub fn read_log(path: &Path, each: impl FnMut(Record)) -> io::Result<usize> {
+    let Some(map) = map(path)? else { return Ok(0) };
+    let mut records = Records::open(&map).map_err(io::Error::other)?;
+    records.by_ref().for_each(each);
+    Ok(records.damaged())
+}
+
+/// Reads on in a log that is being written; gives where to go on next time. Begin at 0.
+pub fn follow_log(path: &Path, from: usize, each: impl FnMut(Record)) -> io::Result<usize> {
+    let Some(map) = map(path)? else { return Ok(from) };
+    let mut records = Records::resume(&map, from);
+    records.by_ref().for_each(each);
+    Ok(records.position())
+}
+
+/// None for a file that has no header yet.
+fn map(path: &Path) -> io::Result<Option<Mmap>> {
     let file = File::open(path)?;
     if file.metadata()?.len() < HEADER_LEN as u64 {
-        return Ok((from, Tail::Torn));
+        return Ok(None);
     }
     // SAFETY: a log that others may still write to; records count by their checksum, whatever is read.
-    let map = unsafe { Mmap::map(&file)? };
-    let mut records = match from {
-        0 => Records::open(&map).map_err(io::Error::other)?,
-        from => Records::resume(&map, from),
-    };
-    records.by_ref().for_each(&mut each);
-    Ok((records.position(), records.tail()))
+    Ok(Some(unsafe { Mmap::map(&file)? }))
 }
 
 /// The basis that records of a journal name.
@@ -325,29 +336,29 @@ pub fn read_basis(directory: &Path, id: u64) -> Option<Basis> {
     serde_json::from_slice(&fs::read(basis_path(directory, id)).ok()?).ok()
 }
 
-/// Cuts logs that nobody writes to back to their last whole record; gives those that were torn.
-fn trim(directory: &Path, in_use: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
-    let mut torn = Vec::new();
+/// Cuts the empty space that was reserved off logs that nobody writes to; gives those with damaged slots.
+fn trim(directory: &Path, in_use: &[PathBuf]) -> io::Result<Vec<(PathBuf, usize)>> {
+    let mut found = Vec::new();
     for path in logs(directory)?.into_iter().filter(|path| !in_use.contains(path)) {
-        let Ok((end, tail)) = read_log(&path, 0, |_| {}) else { continue };
-        if tail == Tail::Torn {
-            torn.push(path.clone());
+        let mut records = 0usize;
+        let Ok(damaged) = read_log(&path, |_| records += 1) else { continue };
+        if damaged > 0 {
+            found.push((path.clone(), damaged));
         }
-        if end <= HEADER_LEN && tail == Tail::Clean {
+        let end = map(&path)?.map_or(0, |map| used_len(&map)) as u64;
+        let meta = fs::metadata(&path)?;
+        if records == 0 && damaged == 0 {
             fs::remove_file(&path)?;
-        } else if (end as u64) < fs::metadata(&path)?.len() {
-            let modified = fs::metadata(&path)?.modified()?;
+        } else if end < meta.len() {
             let file = OpenOptions::new().write(true).open(&path)?;
-            file.set_len(end as u64)?;
+            file.set_len(end)?;
             // Cutting is no writing: how long the log is kept counts from its last record.
-            file.set_modified(modified)?;
+            file.set_modified(meta.modified()?)?;
         }
     }
-    Ok(torn)
+    Ok(found)
 }
 
 pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
-
-const _: () = assert!(HEADER_LEN == RECORD_LEN, "positions are whole records");

@@ -157,6 +157,12 @@ impl Prefix {
 }
 
 impl Key {
+    /// Short codes have at most 6 digits, numbers 7 at least.
+    #[inline]
+    pub fn is_short_code(self) -> bool {
+        count(self.0) < 7
+    }
+
     /// The key of the first `n` digits of what this key stands for, to look a prefix up.
     #[inline]
     pub fn prefix(self, n: usize) -> Option<Key> {

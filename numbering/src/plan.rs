@@ -316,7 +316,9 @@ impl Builder {
             owner if owner == home => unallocated,
             "shared" => other(Owner::Shared, Country::new("")),
             "reserve" => Standing { lengths: 0, ..other(Owner::Reserve, Country::new("")) },
-            owner if owner.len() == 2 => other(Owner::Foreign, Country::new(owner)),
+            owner if owner.len() == 2 && owner.bytes().all(|byte| byte.is_ascii_uppercase()) => {
+                other(Owner::Foreign, Country::new(owner))
+            }
             owner => {
                 return Err(PlanError(format!(
                     "split owner \"{owner}\": a country's ISO 3166 code, shared or reserve"

@@ -29,11 +29,11 @@ impl Modes {
         self.0[rule as usize]
     }
 
-    /// Sets one rule, or `all` that can be in the mode.
+    /// Sets one rule, or `all` that can do harm to a call and can be in the mode: what lets calls pass stays.
     pub fn set(&mut self, rule: &str, mode: &str) -> Result<(), ModeError> {
         let mode = parse_mode(mode)?;
         if rule.eq_ignore_ascii_case("all") {
-            for rule in Rule::ALL.into_iter().filter(|&rule| allows(rule, mode)) {
+            for rule in Rule::ALL.into_iter().filter(|&rule| does_harm(rule) && allows(rule, mode)) {
                 self.0[rule as usize] = mode;
             }
             return Ok(());
@@ -50,6 +50,7 @@ impl Modes {
 
 fn parse_mode(text: &str) -> Result<Mode, ModeError> {
     match text {
+        "catalogue" => Ok(Mode::Catalogue),
         "off" => Ok(Mode::Off),
         "monitor" => Ok(Mode::Monitor),
         "mark" => Ok(Mode::Mark),
@@ -63,6 +64,7 @@ fn parse_mode(text: &str) -> Result<Mode, ModeError> {
 fn allows(rule: Rule, mode: Mode) -> bool {
     match rule {
         Rule::R00 | Rule::R20 => false,
+        _ if mode == Mode::Catalogue => true,
         Rule::R01 | Rule::Allow | Rule::R10 | Rule::R15 | Rule::R19 => {
             matches!(mode, Mode::Off | Mode::Monitor)
         }
@@ -71,12 +73,16 @@ fn allows(rule: Rule, mode: Mode) -> bool {
     }
 }
 
+fn does_harm(rule: Rule) -> bool {
+    !matches!(rule, Rule::R00 | Rule::R01 | Rule::Allow | Rule::R10 | Rule::R15 | Rule::R20)
+}
+
 impl fmt::Display for ModeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ModeError::NoSuchRule(text) => write!(f, "no rule \"{text}\": R01 to R19, ALLOW, or all"),
             ModeError::NoSuchMode(text) => {
-                write!(f, "no mode \"{text}\": off, monitor, withhold or block (R12 also mark)")
+                write!(f, "no mode \"{text}\": catalogue, off, monitor, withhold or block (R12 also mark)")
             }
             ModeError::NotForRule(rule @ Rule::R00, _) => {
                 write!(f, "{} always passes emergency calls: it has no mode", rule.id())

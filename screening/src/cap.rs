@@ -44,6 +44,11 @@ impl Cap {
         Ok(Cap { interval_us: period_us / calls, period_us, due_us: AtomicI64::new(i64::MIN) })
     }
 
+    /// Goes on counting where a cap of the same trunk left off.
+    pub(crate) fn inherit(&self, before: &Cap) {
+        self.due_us.store(before.due_us.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
     /// Counts a call at `now_ms` if it is within the cap. Workers share the cap without a lock.
     pub fn admit(&self, now_ms: i64) -> bool {
         let now = now_ms.saturating_mul(1000);

@@ -18,6 +18,10 @@ pub struct Fields<'a> {
     pub privacy: bool,
 }
 
+fn is_name(party: Party) -> bool {
+    matches!(party, Party::Malformed(bad) if bad.why == Why::NotANumber)
+}
+
 impl Policy {
     /// Normalises the fields of a call that came by a trunk at `time_ms`.
     #[inline]
@@ -36,15 +40,14 @@ impl Policy {
         let network = read(calling);
         let mut presented = if presentation == calling { network } else { read(presentation) };
         let (called, redirecting) = (read(called), read(redirecting));
-        // Where no network number is carried, the presentation number is A. Restricted is not absent.
+        // Where no network number is carried, the presentation number is A. Restricted is not absent, and a
+        // user part may be a name: beside a number that is no number to judge.
         let calling = match network {
             Party::Absent => std::mem::take(&mut presented),
+            name if is_name(name) && presented.number().is_some() => std::mem::take(&mut presented),
             network => network,
         };
-        // A user part may be a name: beside a network number that is no number to judge.
-        if let Party::Malformed(bad) = presented
-            && bad.why == Why::NotANumber
-        {
+        if is_name(presented) {
             presented = Party::Absent;
         }
         if presented == calling {

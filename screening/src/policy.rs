@@ -163,6 +163,22 @@ impl Policy {
         Policy { plan, trunks, lists, exchange: None, basis, basis_id }
     }
 
+    /// Lets caps go on counting where those of the policy before left off: a reload opens no gate.
+    pub fn inherit_caps(&self, before: &Policy) {
+        for trunk in &self.trunks {
+            let Some(old) = before.trunk_named(&trunk.name).map(|id| before.trunk(id)) else { continue };
+            let pairs = [
+                (&trunk.roaming_number_cap, &old.roaming_number_cap),
+                (&trunk.diverted_cap, &old.diverted_cap),
+            ];
+            for (new, old) in pairs {
+                if let (Some(new), Some(old)) = (new, old) {
+                    new.inherit(old);
+                }
+            }
+        }
+    }
+
     #[inline]
     pub fn trunk(&self, trunk: TrunkId) -> &Trunk {
         &self.trunks[usize::from(trunk.0)]

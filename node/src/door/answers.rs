@@ -68,10 +68,11 @@ impl Reply<'_> {
         let text = reason_in_words(Language::En, verdict.reason);
         let cause = cause(verdict);
         match &self.setup.sip.redress {
-            Some(redress) if refusal.redress => {
+            // ATIS-1000099: the text of a 603+ is for machines, and says where to complain.
+            Some(redress) if refusal.is_network_blocked => {
                 answer.header(
                     "Reason",
-                    format_args!("Q.850;cause={cause};text=\"{text}; redress: {redress}\""),
+                    format_args!("Q.850;cause={cause};text=\"v=analytics1;url={redress}\""),
                 );
             }
             _ => answer.header("Reason", format_args!("Q.850;cause={cause};text=\"{text}\"")),
@@ -89,7 +90,7 @@ impl Reply<'_> {
         };
         let mut answer = self.start(out, status);
         if sip.allow == Allow::Redirect {
-            let target = Target { reply: self, onward: sip.onward[usize::from(call.trunk.0)].as_deref() };
+            let target = Target { reply: self, onward: sip.onward(call.trunk) };
             match &identity {
                 Some(identity) if sip.marks != Marks::Headers => {
                     answer.header("Contact", format_args!("<{target}?{}>", InUri(identity)));
@@ -191,8 +192,8 @@ impl Identity {
             Treatment::Allow | Treatment::Block => return None,
             Treatment::Withhold => return Some(Identity::Hidden),
             Treatment::Mark(Label::Verified) => "TN-Validation-Passed",
-            Treatment::Mark(Label::International | Label::NotVerified) => "No-TN-Validation",
-            Treatment::Mark(Label::Suspected) => "TN-Validation-Failed",
+            // Nothing was validated that could have failed; a suspicion is said in Qalqan-Verdict.
+            Treatment::Mark(_) => "No-TN-Validation",
         };
         let number = call.calling;
         number.number().map(|_| Identity::Number { number, host, verstat })

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use call::{Call, TrunkId};
-use numbering::Party;
+use numbering::{Dialling, Party};
 use screening::{Fields, Policy};
 use sip::{Address, Name, Request, Scheme, diverted_from, each_value, unescape};
 
@@ -29,6 +29,11 @@ pub fn read(policy: &Policy, request: &Request, trunk: TrunkId, now_ms: i64) -> 
             privacy: is_hidden,
         },
     )
+}
+
+/// The called number of a call whose trunk is not known.
+pub fn called_party(policy: &Policy, request: &Request) -> Party {
+    policy.plan.normalise(&called(policy, request), &Dialling::default()).party
 }
 
 /// The number field of a record or of a command line, which may be a URI as it stood on the wire.

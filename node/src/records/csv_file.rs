@@ -18,7 +18,12 @@ pub fn read(
         return Err("is a directory: name a file".to_owned());
     }
     progress.total(meta.len());
-    let mut reader = csv::ReaderBuilder::new().flexible(true).buffer_capacity(1 << 18).from_reader(file);
+    let mut reader = csv::ReaderBuilder::new()
+        .flexible(true)
+        .buffer_capacity(1 << 18)
+        // Lines end at \n alone, so that they are counted right; the \r of Windows is trimmed off the last field.
+        .terminator(csv::Terminator::Any(b'\n'))
+        .from_reader(file);
     let header = reader.byte_headers().map_err(|error| error.to_string())?.clone();
     if header.is_empty() {
         return Err(format!("the file is empty: its first line must be {}", super::COLUMNS.join(",")));
@@ -38,6 +43,9 @@ pub fn read(
         }
         let line = record.position().map_or(0, csv::Position::line);
         let at_line = |what: String| format!("line {line}: {what}");
+        if record.len() == 1 && record[0].trim_ascii().is_empty() {
+            continue;
+        }
         if record.len() != names.len() {
             return Err(at_line(format!("{} fields where the header has {}", record.len(), names.len())));
         }
