@@ -185,6 +185,14 @@ pub struct Verdict {
     pub monitored: RuleSet,
 }
 
+impl Verdict {
+    /// A verdict on the network number, with no rule in monitor mode.
+    pub fn of_rule(rule: Rule, treatment: Treatment, reason: Reason) -> Verdict {
+        let (decided, monitored) = (Decided::ByNetworkNumber, RuleSet::default());
+        Verdict { treatment, rule, reason, decided, would: None, monitored }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,11 +4,13 @@
 //! changed: a new file makes a new list, and the two are swapped. Its version is the SHA-256 of its file,
 //! so anybody with the file can check what a verdict stood on.
 
+mod presence;
 mod read;
 mod table;
 
 use numbering::{Key, Number};
 
+pub use presence::Presence;
 pub use read::{BadLine, ReadError};
 use table::Table;
 
@@ -42,7 +44,19 @@ impl List {
     /// Looks a number or short code up: itself first, then the longest prefix that has not expired.
     #[inline]
     pub fn find(&self, key: Key, now_ms: i64) -> Option<&Terms> {
-        if let Some(terms) = self.numbers.find(key.0)
+        self.find_if(true, key, now_ms)
+    }
+
+    /// The same for a list among others: where their presence denies the number, only prefixes are looked up.
+    #[inline]
+    pub fn find_among(&self, presence: &Presence, key: Key, now_ms: i64) -> Option<&Terms> {
+        self.find_if(presence.may_hold(key), key, now_ms)
+    }
+
+    #[inline]
+    fn find_if(&self, may_hold: bool, key: Key, now_ms: i64) -> Option<&Terms> {
+        if may_hold
+            && let Some(terms) = self.numbers.find(key.0)
             && let Some(terms) = self.in_force(terms, now_ms)
         {
             return Some(terms);

@@ -47,9 +47,8 @@ impl Table {
     /// The key's slot, or the empty one where it would go.
     #[inline]
     fn slot(&self, key: u64) -> usize {
-        // Fibonacci hashing; the high half of a product spreads over any number of slots without a division.
-        let hash = (key ^ key >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut slot = ((u128::from(hash) * self.keys.len() as u128) >> 64) as usize;
+        // The high half of a product spreads over any number of slots without a division.
+        let mut slot = ((u128::from(hash(key)) * self.keys.len() as u128) >> 64) as usize;
         loop {
             let found = self.keys[slot];
             if found == key || found == 0 {
@@ -66,6 +65,10 @@ impl Table {
         self.len
     }
 
+    pub fn keys(&self) -> impl Iterator<Item = u64> + '_ {
+        self.keys.iter().copied().filter(|&key| key != 0)
+    }
+
     pub fn values(&self) -> impl Iterator<Item = u32> + '_ {
         self.keys.iter().zip(&self.values).filter(|(key, _)| **key != 0).map(|(_, value)| *value)
     }
@@ -73,6 +76,12 @@ impl Table {
     pub fn memory(&self) -> usize {
         self.keys.len() * (size_of::<u64>() + size_of::<u32>())
     }
+}
+
+/// Fibonacci hashing: the high bits are the good ones.
+#[inline]
+pub(crate) fn hash(key: u64) -> u64 {
+    (key ^ key >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[cfg(test)]

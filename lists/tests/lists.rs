@@ -1,7 +1,8 @@
 //! What a list file says, and what keeps it from being taken.
 
-use lists::{List, ReadError};
+use lists::{List, Presence, ReadError};
 use numbering::{Key, Number, Plan, ShortCode};
+use proptest::prelude::*;
 
 const DAY: i64 = 86_400_000;
 /// 2026-12-31T00:00:00Z
@@ -113,4 +114,38 @@ fn the_version_is_the_files_sha256() {
         list.version().to_string(),
         "12f3d127cbd8052c8321f7597c0d431425424aa0fd9855d7a105f743f4638e4c"
     );
+}
+
+proptest! {
+    /// A filter may let too much through, never too little: with it and without it every answer is the same.
+    #[test]
+    fn presence_changes_no_answer(
+        a in proptest::collection::vec("[1-9][0-9]{6,9}", 0..200),
+        b in proptest::collection::vec("[1-9][0-9]{6,9}", 0..200),
+        prefixes in proptest::collection::vec("[1-9][0-9]{0,3}", 0..3),
+        others in proptest::collection::vec("[1-9][0-9]{6,9}", 0..200),
+    ) {
+        let csv = |numbers: &[String], prefixes: &[String]| {
+            let numbers = numbers.iter().map(|number| format!("+{number},,,\n"));
+            let prefixes = prefixes.iter().map(|prefix| format!("+{prefix}*,,,\n"));
+            format!("number,owner,expires,note\n{}", numbers.chain(prefixes).collect::<String>())
+        };
+        let lists = [read(csv(&a, &[]).as_bytes()).unwrap(), read(csv(&b, &prefixes).as_bytes()).unwrap()];
+        let presence = Presence::of(lists.iter());
+        for number in a.iter().chain(&b).chain(&others) {
+            let key = key(&format!("+{number}"));
+            for list in &lists {
+                prop_assert_eq!(list.find_among(&presence, key, 0), list.find(key, 0));
+            }
+        }
+    }
+}
+
+#[test]
+fn presence_denies_most_numbers_that_are_on_no_list() {
+    let csv: String = (0..50_000).map(|n| format!("+7701{n:07},,,\n")).collect();
+    let list = read(format!("number,owner,expires,note\n{csv}").as_bytes()).unwrap();
+    let presence = Presence::of(std::iter::once(&list));
+    let maybe = (0..50_000).filter(|n| presence.may_hold(key(&format!("+7702{n:07}")))).count();
+    assert!(maybe < 50_000 / 30, "{maybe} of 50,000 let through");
 }

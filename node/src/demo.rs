@@ -9,7 +9,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use call::{Decided, Label, Reason, Rule, RuleSet, Treatment, Verdict};
+use call::{Label, Reason, Rule, Treatment, Verdict};
 use clap::Args;
 use crossterm::event::{self, Event as Key, KeyCode, KeyModifiers};
 use rules::{Language, word};
@@ -332,12 +332,5 @@ fn verdict(answer: &str) -> Option<Verdict> {
     let treatment = Treatment::ALL
         .into_iter()
         .find(|treatment| treatment.name() == name && treatment.label().map(Label::name) == label)?;
-    Some(Verdict {
-        treatment,
-        rule: rule?,
-        reason: reason?,
-        decided: Decided::ByNetworkNumber,
-        would: None,
-        monitored: RuleSet::default(),
-    })
+    Some(Verdict::of_rule(rule?, treatment, reason?))
 }

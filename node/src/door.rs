@@ -9,9 +9,8 @@ mod fields;
 
 use std::net::SocketAddr;
 
-use call::{Call, Decided, Reason, Rule, RuleSet, Treatment, TrunkClass, TrunkId, Verdict};
+use call::{Call, Reason, Rule, Treatment, Verdict};
 use journal::Record;
-use numbering::Party;
 use screening::screen;
 use sip::{Address, Broken, Method, Name, Parser, Request, Scheme, Via};
 
@@ -21,10 +20,7 @@ use crate::stats::WorkerStats;
 use crate::store::Writer;
 
 use answers::Reply;
-pub use fields::from_text;
-
-/// Stands for the trunk of a call from an address that no trunk claims.
-pub const UNKNOWN_SOURCE: TrunkId = TrunkId(u16::MAX);
+pub use fields::{UNKNOWN_SOURCE, from_text};
 
 /// What one worker needs to answer requests.
 pub struct Door<'w> {
@@ -113,56 +109,42 @@ impl Door<'_> {
     }
 
     fn invite(&mut self, reply: &Reply, transaction: Transaction, moment: Moment, out: &mut Vec<u8>) {
-        let Some(trunk) = self.setup.sources.trunk(reply.source.ip()) else {
-            self.stats.unknown_source.add(1);
-            let called = fields::called_party(&self.setup.policy, reply.request);
-            if matches!(called, Party::Short(code) if self.setup.policy.plan.is_emergency(code)) {
-                self.emergency_from_anywhere(reply, called, moment, out);
-            } else if self.setup.sip.unknown_source == UnknownSource::Refuse {
-                reply.plain(out, "403 Forbidden");
+        let trunk = self.setup.sources.trunk(reply.source.ip());
+        let call = match trunk {
+            Some(trunk) => {
+                if let Some(refusal) = not_a_call(reply.request) {
+                    self.stats.refused_requests.add(1);
+                    reply.plain(out, refusal);
+                    return;
+                }
+                fields::read(&self.setup.policy, reply.request, trunk, moment.now_ms)
             }
-            return;
+            None => {
+                self.stats.unknown_source.add(1);
+                // An emergency call passes whoever sends it, and is written down like any other.
+                let emergency =
+                    fields::emergency_from_anywhere(&self.setup.policy, reply.request, moment.now_ms);
+                let Some(call) = emergency else {
+                    if self.setup.sip.unknown_source == UnknownSource::Refuse {
+                        reply.plain(out, "403 Forbidden");
+                    }
+                    return;
+                };
+                call
+            }
         };
-        if let Some(refusal) = not_a_call(reply.request) {
-            self.stats.refused_requests.add(1);
-            reply.plain(out, refusal);
-            return;
-        }
-        let call = fields::read(&self.setup.policy, reply.request, trunk, moment.now_ms);
         if let Some(verdict) = self.recent.verdict(transaction, moment.now_ms) {
             self.stats.retransmissions.add(1);
             reply.verdict(out, &call, &verdict);
             return;
         }
-        let verdict = screen(&self.setup.policy, &call);
+        let verdict = match trunk {
+            Some(_) => screen(&self.setup.policy, &call),
+            None => Verdict::of_rule(Rule::R00, Treatment::Allow, Reason::EmergencyNumber),
+        };
         reply.verdict(out, &call, &verdict);
         self.keep(&call, &verdict, reply.request, moment);
         self.recent.remember(transaction, moment.now_ms, verdict);
-    }
-
-    /// An emergency call passes whoever sends it, and is written down like any other.
-    fn emergency_from_anywhere(&mut self, reply: &Reply, called: Party, moment: Moment, out: &mut Vec<u8>) {
-        let call = Call {
-            time_ms: moment.now_ms,
-            trunk: UNKNOWN_SOURCE,
-            class: TrunkClass::Transit,
-            calling: Party::Absent,
-            presentation: Party::Absent,
-            called,
-            redirecting: Party::Absent,
-            privacy: false,
-            national_form: false,
-        };
-        let verdict = Verdict {
-            treatment: Treatment::Allow,
-            rule: Rule::R00,
-            reason: Reason::EmergencyNumber,
-            decided: Decided::ByNetworkNumber,
-            would: None,
-            monitored: RuleSet::default(),
-        };
-        reply.verdict(out, &call, &verdict);
-        self.keep(&call, &verdict, reply.request, moment);
     }
 
     /// Counts the verdict and writes it down before its answer is sent.

@@ -207,6 +207,12 @@ struct Builder {
 impl Builder {
     fn build(file: PlanFile) -> Result<Plan, PlanError> {
         let fail = |text: String| Err(PlanError(text));
+        if file.country.len() != 2 || !file.country.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            return fail(format!(
+                "country \"{}\" is not an ISO 3166 code, two capital letters",
+                file.country
+            ));
+        }
         if Number::from_digits(format!("{}000000000", file.country_code).as_bytes()).is_err() {
             return fail(format!("country-code \"{}\" is not 1 to 3 digits", file.country_code));
         }

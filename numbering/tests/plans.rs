@@ -172,6 +172,8 @@ fn a_plan_with_a_mistake_is_refused_in_one_line_that_names_it() {
             "emergency = []",
             "emergency: at least one number",
         ),
+        ("country = \"KZ\"", "country = \"kz\"", "country \"kz\" is not an ISO 3166 code"),
+        ("owner = \"RU\"", "owner = \"ru\"", "split owner \"ru\""),
         ("country-code = \"7\"", "country-code = \"07\"", "country-code \"07\" is not"),
         ("country-code = \"7\"", "country-cod = \"7\"", "line 5: unknown field `country-cod`"),
         (", \"747\"", ", \"74x\"", "\"74x\" is not the leading digits"),

@@ -53,7 +53,7 @@ impl<'a> LocalFacts<'a> {
     /// The entry itself, for those who explain.
     #[inline]
     pub fn entry(&self, list: Listed, key: Key) -> Option<&'a lists::Terms> {
-        self.list(list)?.find(key, self.call.time_ms)
+        self.list(list)?.find_among(&self.policy.presence, key, self.call.time_ms)
     }
 
     pub fn is_set(&self, list: Listed) -> bool {
@@ -61,7 +61,7 @@ impl<'a> LocalFacts<'a> {
     }
 
     pub fn exemption(&self, key: Key) -> Option<&'a lists::Terms> {
-        self.policy.lists.get(ListName::Exempt)?.find(key, self.call.time_ms)
+        self.policy.lists.get(ListName::Exempt)?.find_among(&self.policy.presence, key, self.call.time_ms)
     }
 
     fn ask<T: Copy>(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use call::{Rule, TrunkClass, TrunkId};
-use lists::List;
+use lists::{List, Presence};
 use numbering::{Dialling, Plan};
 use rules::Modes;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,9 @@ use crate::Cap;
 pub struct Policy {
     pub plan: Arc<Plan>,
     pub trunks: Vec<Trunk>,
-    pub lists: Lists,
+    pub(crate) lists: Lists,
+    /// Says of most numbers that they are on no list at all.
+    pub(crate) presence: Presence,
     /// None where this node asks no other operator.
     pub exchange: Option<Exchange>,
     basis: Basis,
@@ -147,20 +149,43 @@ impl Policy {
         plan_version: String,
         configuration_version: String,
     ) -> Policy {
-        let set =
-            ListName::ALL.into_iter().filter_map(|name| Some((name.name().to_owned(), lists.get(name)?)));
-        let dedicated = trunks.iter().filter_map(|trunk| {
-            Some((format!("trunk.{}.numbers", trunk.name), trunk.registered.as_deref()?))
-        });
-        let basis = Basis {
+        let mut basis = Basis {
             catalogue_version: rules::CATALOGUE_VERSION,
             plan: (plan.country.clone(), plan_version),
             configuration: configuration_version,
-            lists: set.chain(dedicated).map(|(name, list)| (name, list.version().to_string())).collect(),
+            lists: BTreeMap::new(),
             trunks: trunks.iter().map(|trunk| trunk.name.clone()).collect(),
         };
-        let basis_id = basis.id();
-        Policy { plan, trunks, lists, exchange: None, basis, basis_id }
+        for trunk in &trunks {
+            if let Some(list) = &trunk.registered {
+                basis.lists.insert(format!("trunk.{}.numbers", trunk.name), list.version().to_string());
+            }
+        }
+        let presence = Presence::default();
+        let mut policy = Policy { plan, trunks, lists, presence, exchange: None, basis, basis_id: 0 };
+        policy.note_lists();
+        policy
+    }
+
+    pub fn list(&self, name: ListName) -> Option<&List> {
+        self.lists.get(name)
+    }
+
+    /// Puts another list in the place of one; the basis becomes another.
+    pub fn replace_list(&mut self, name: ListName, list: Arc<List>) {
+        self.lists.set(name, list);
+        self.note_lists();
+    }
+
+    fn note_lists(&mut self) {
+        for name in ListName::ALL {
+            if let Some(list) = self.lists.get(name) {
+                self.basis.lists.insert(name.name().to_owned(), list.version().to_string());
+            }
+        }
+        self.basis_id = self.basis.id();
+        let of_trunks = self.trunks.iter().filter_map(|trunk| trunk.registered.as_deref());
+        self.presence = Presence::of(self.lists.0.iter().flatten().map(Arc::as_ref).chain(of_trunks));
     }
 
     /// Lets caps go on counting where those of the policy before left off: a reload opens no gate.

@@ -16,7 +16,7 @@ fn run_broken(calls: u64, break_it: impl Fn(&Country, &mut Policy)) -> Report {
 fn drop_list(name: ListName) -> impl Fn(&Country, &mut Policy) {
     move |country, policy| {
         let empty = List::read(b"number,owner,expires,note\n", &country.plan, |_| Ok(0));
-        policy.lists.set(name, Arc::new(empty.unwrap()));
+        policy.replace_list(name, Arc::new(empty.unwrap()));
     }
 }
 
@@ -71,7 +71,7 @@ fn without_opt_outs_subscribers_get_what_they_asked_not_to() {
 fn a_wrong_opt_out_list_refuses_unasked() {
     let report = run_broken(20_000, |country, policy| {
         let all = List::read(b"number,owner,expires,note\n+7*,,,\n", &country.plan, |_| Ok(0));
-        policy.lists.set(ListName::NoInternational, Arc::new(all.unwrap()));
+        policy.replace_list(ListName::NoInternational, Arc::new(all.unwrap()));
     });
     assert_found(&report, Breach::RefusedUnasked, Story::ForeignCaller);
 }

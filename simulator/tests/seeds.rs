@@ -144,7 +144,7 @@ fn the_policy_stands_on_every_text_of_the_configuration() {
     for name in ListName::ALL {
         assert_eq!(basis.lists[name.name()], version(&format!("lists/{}.csv", name.name())));
         assert!(text("qalqan.toml").contains(&format!("\"lists/{}.csv\"", name.name())));
-        let list = policy.lists.get(name).expect("set");
+        let list = policy.list(name).expect("set");
         assert!(!list.is_empty() && list.duplicates() == 0, "{}", name.name());
         assert_eq!(list.audit(START_MS).without_owner, 0, "{}", name.name());
     }

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use call::{Call, TrunkId};
+use call::{Call, TrunkClass, TrunkId};
 use numbering::{Dialling, Party};
 use screening::{Fields, Policy};
 use sip::{Address, Name, Request, Scheme, diverted_from, each_value, unescape};
@@ -31,9 +31,24 @@ pub fn read(policy: &Policy, request: &Request, trunk: TrunkId, now_ms: i64) -> 
     )
 }
 
-/// The called number of a call whose trunk is not known.
-pub fn called_party(policy: &Policy, request: &Request) -> Party {
-    policy.plan.normalise(&called(policy, request), &Dialling::default()).party
+/// Stands for the trunk of a call from an address that no trunk claims.
+pub const UNKNOWN_SOURCE: TrunkId = TrunkId(u16::MAX);
+
+/// The call of an INVITE from an address of no trunk, if it is an emergency call.
+pub fn emergency_from_anywhere(policy: &Policy, request: &Request, time_ms: i64) -> Option<Call> {
+    let called = policy.plan.normalise(&called(policy, request), &Dialling::default()).party;
+    let is_emergency = matches!(called, Party::Short(code) if policy.plan.is_emergency(code));
+    is_emergency.then_some(Call {
+        time_ms,
+        trunk: UNKNOWN_SOURCE,
+        class: TrunkClass::Transit,
+        calling: Party::Absent,
+        presentation: Party::Absent,
+        called,
+        redirecting: Party::Absent,
+        privacy: false,
+        national_form: false,
+    })
 }
 
 /// The number field of a record or of a command line, which may be a URI as it stood on the wire.

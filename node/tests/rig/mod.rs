@@ -56,7 +56,7 @@ impl Site {
 
     pub fn configure(&self, more: &str) {
         let sip = format!("[sip]\nlisten = [\"127.0.0.1:{}\"]\nworkers = 1\n", self.port);
-        self.write("qalqan.toml", &format!("{sip}{more}\n{TRUNKS}"));
+        self.write("qalqan.toml", format!("{sip}{more}\n{TRUNKS}"));
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
