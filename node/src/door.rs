@@ -64,7 +64,7 @@ impl Door<'_> {
         let port = if via.rport { source.port() } else { via.port.unwrap_or(5060) };
         let target = SocketAddr::new(source.ip(), port);
         let transaction = self.recent.transaction(&request, &via);
-        let reply = Reply { setup: self.setup, request: &request, tag: transaction.tag(), source };
+        let reply = Reply { setup: self.setup, request: &request, via: &via, tag: transaction.tag(), source };
         if request.method == Method::Ack {
             self.stats.acks.add(1);
             return target;

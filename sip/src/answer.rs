@@ -1,7 +1,7 @@
 //! Answers to requests (RFC 3261 section 8.2.6), written into a buffer that is used again.
 
-use std::io::Write;
-use std::net::SocketAddr;
+use std::fmt::{self, Write};
+use std::net::{IpAddr, SocketAddr};
 
 use crate::{Address, Name, Request, Via};
 
@@ -11,12 +11,14 @@ pub struct Answer<'b> {
 }
 
 impl<'b> Answer<'b> {
-    /// Writes the status line and the header fields that an answer takes from its request. `source` is
+    /// Writes the status line and the header fields that an answer takes from its request, whose topmost Via
+    /// is `via`. `source` is
     /// where the request came from (RFC 3261 section 18.2.1, RFC 3581 section 4), `tag` goes into To
     /// where there is none yet.
     pub fn start(
         out: &'b mut Vec<u8>,
         request: &Request,
+        via: &Via,
         status: &str,
         tag: u64,
         source: SocketAddr,
@@ -25,10 +27,9 @@ impl<'b> Answer<'b> {
         out.extend_from_slice(status.as_bytes());
         out.extend_from_slice(b"\r\n");
         for (index, (line, value)) in request.lines(Name::Via).enumerate() {
-            let top = if index == 0 { Via::parse(value) } else { None };
-            match top {
-                Some(via) => top_via(out, value, &via, source),
-                None => out.extend_from_slice(line),
+            match index {
+                0 => top_via(out, value, via, source),
+                _ => out.extend_from_slice(line),
             }
             out.extend_from_slice(b"\r\n");
         }
@@ -36,7 +37,8 @@ impl<'b> Answer<'b> {
             for (line, value) in request.lines(name) {
                 out.extend_from_slice(line);
                 if name == Name::To && Address::parse(value).is_none_or(|to| to.parameter(b"tag").is_none()) {
-                    let _ = write!(out, ";tag={tag:016x}");
+                    out.extend_from_slice(b";tag=");
+                    out.extend((0..16).rev().map(|n| b"0123456789abcdef"[(tag >> (4 * n) & 0xf) as usize]));
                 }
                 out.extend_from_slice(b"\r\n");
             }
@@ -46,13 +48,51 @@ impl<'b> Answer<'b> {
 
     /// Adds a header field.
     pub fn header(&mut self, name: &str, value: std::fmt::Arguments) {
-        let _ = write!(self.out, "{name}: {value}\r\n");
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b": ");
+        let _ = Text(self.out).write_fmt(value);
+        self.out.extend_from_slice(b"\r\n");
     }
 
     /// Ends the answer; it has no body.
     pub fn finish(self) {
         self.out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
     }
+}
+
+/// Text appended to bytes, without the detour that `io::Write` makes.
+struct Text<'b>(&'b mut Vec<u8>);
+
+impl Write for Text<'_> {
+    #[inline]
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// An address in text; IPv4, the usual one, by hand.
+fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(v4) => {
+            for (index, octet) in v4.octets().into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b'.');
+                }
+                push_number(out, octet.into());
+            }
+        }
+        IpAddr::V6(v6) => {
+            let _ = write!(Text(out), "{v6}");
+        }
+    }
+}
+
+fn push_number(out: &mut Vec<u8>, number: u16) {
+    if number >= 10 {
+        push_number(out, number / 10);
+    }
+    out.push(b'0' + (number % 10) as u8);
 }
 
 fn top_via(out: &mut Vec<u8>, line: &[u8], via: &Via, source: SocketAddr) {
@@ -68,14 +108,17 @@ fn top_via(out: &mut Vec<u8>, line: &[u8], via: &Via, source: SocketAddr) {
             }
             out.push(b';');
         } else {
-            kept = std::str::from_utf8(via.host).is_ok_and(|host| host.parse() == Ok(ip));
+            kept = !via.rport && std::str::from_utf8(via.host).is_ok_and(|host| host.parse() == Ok(ip));
         }
         out.extend_from_slice(part.trim_ascii_end());
     }
+    if via.rport || !kept {
+        out.extend_from_slice(b";received=");
+        push_ip(out, ip);
+    }
     if via.rport {
-        let _ = write!(out, ";received={ip};rport={}", source.port());
-    } else if !kept {
-        let _ = write!(out, ";received={ip}");
+        out.extend_from_slice(b";rport=");
+        push_number(out, source.port());
     }
     out.extend_from_slice(&line[via.text.len()..]);
 }
@@ -88,10 +131,12 @@ mod tests {
     fn answer(message: &str) -> String {
         let mut parser = Parser::new();
         let request = parser.parse(message.as_bytes()).0.unwrap();
+        let via = Via::parse(request.value(Name::Via).unwrap()).unwrap();
         let mut out = Vec::new();
         let mut answer = Answer::start(
             &mut out,
             &request,
+            &via,
             "302 Moved Temporarily",
             0xab,
             "192.0.2.9:7000".parse().unwrap(),

@@ -196,8 +196,23 @@ fn is_one_uri(uri: &[u8]) -> bool {
 }
 
 /// RFC 3261 section 25.1: the characters of a token.
+#[inline]
 fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
+    const TOKEN: [bool; 256] = {
+        let (mut table, others) = ([false; 256], b"-.!%*_+`'~");
+        let mut byte = 0;
+        while byte < 256 {
+            table[byte] = (byte as u8).is_ascii_alphanumeric();
+            byte += 1;
+        }
+        let mut n = 0;
+        while n < others.len() {
+            table[others[n] as usize] = true;
+            n += 1;
+        }
+        table
+    };
+    TOKEN[usize::from(byte)]
 }
 
 fn header(message: &[u8], from: usize, to: usize) -> Option<Header> {

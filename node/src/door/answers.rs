@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use call::{Call, Label, Reason, Rule, Treatment, Verdict};
 use numbering::Party;
 use rules::{Language, reason_in_words};
-use sip::{Address, Answer, Request, Scheme};
+use sip::{Address, Answer, Request, Scheme, Via};
 
 use crate::config::{Allow, Marks, Setup};
 
@@ -16,13 +16,14 @@ const ALLOW: &str = "INVITE, ACK, CANCEL, OPTIONS";
 pub struct Reply<'r> {
     pub setup: &'r Setup,
     pub request: &'r Request<'r>,
+    pub via: &'r Via<'r>,
     pub tag: u64,
     pub source: SocketAddr,
 }
 
 impl Reply<'_> {
     fn start<'b>(&self, out: &'b mut Vec<u8>, status: &str) -> Answer<'b> {
-        Answer::start(out, self.request, status, self.tag, self.source)
+        Answer::start(out, self.request, self.via, status, self.tag, self.source)
     }
 
     /// An answer without more to say.
@@ -160,10 +161,15 @@ impl Display for Target<'_> {
             Some(uri) if !uri.user.is_empty() => {
                 f.write_str("sip:")?;
                 // RFC 3261 section 25: what a quote or bracket would break is kept out.
-                uri.user
-                    .iter()
-                    .filter(|byte| byte.is_ascii_graphic() && !b"<>\"?".contains(byte))
-                    .try_for_each(|&byte| f.write_str(char::from(byte).encode_utf8(&mut [0; 4])))?;
+                let is_kept = |byte: &u8| byte.is_ascii_graphic() && !b"<>\"?".contains(byte);
+                match std::str::from_utf8(uri.user) {
+                    Ok(user) if uri.user.iter().all(is_kept) => f.write_str(user)?,
+                    _ => uri
+                        .user
+                        .iter()
+                        .filter(|byte| is_kept(byte))
+                        .try_for_each(|&byte| f.write_str(char::from(byte).encode_utf8(&mut [0; 4])))?,
+                }
                 f.write_str("@")?;
             }
             _ => f.write_str("sip:")?,
