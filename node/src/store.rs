@@ -61,6 +61,8 @@ struct Shared {
 
 enum Want {
     Log(SyncSender<Mapped>),
+    /// A full log: unmapping it takes a millisecond that no call should wait.
+    Close(Mapped),
     Basis,
     Stop,
 }
@@ -160,7 +162,7 @@ impl Writer {
 
     #[cold]
     fn turn_over(&mut self, record: &Record) -> bool {
-        self.current = None;
+        self.close();
         self.ask();
         let fresh = match self.spare.try_recv() {
             Ok(log) => Some(log),
@@ -178,7 +180,13 @@ impl Writer {
     /// Closes a log that is a day old; asked now and then, also while no call comes.
     pub fn tick(&mut self, now_ms: i64) {
         if self.current.as_ref().is_some_and(|current| (now_ms - current.created_ms).abs() >= LOG_LIFE_MS) {
-            self.current = None;
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(full) = self.current.take() {
+            let _ = self.wanted.send(Want::Close(full));
         }
     }
 
@@ -206,6 +214,7 @@ fn keep(shared: &Shared, wants: &Receiver<Want>) {
         };
         match wants.recv_timeout(patience) {
             Ok(Want::Log(give)) => waiting.push(give),
+            Ok(Want::Close(full)) => drop(full),
             Ok(Want::Basis) | Err(RecvTimeoutError::Timeout) => {}
             Ok(Want::Stop) | Err(RecvTimeoutError::Disconnected) => return,
         }
