@@ -5,7 +5,10 @@ mod parquet_file;
 mod time;
 pub use time::parse as parse_time;
 
+use std::fs::File;
 use std::path::Path;
+
+use crate::config::explain_io;
 
 pub use parquet_file::{CallWriter, VerdictWriter};
 
@@ -73,6 +76,16 @@ pub struct Row<'a> {
 pub trait Progress {
     fn total(&mut self, total: u64);
     fn done(&mut self, done: u64);
+}
+
+/// Opens a file of records; gives its length in bytes too.
+fn open(path: &Path) -> Result<(File, u64), String> {
+    let file = File::open(path).map_err(|error| explain_io(&error))?;
+    let meta = file.metadata().map_err(|error| explain_io(&error))?;
+    match meta.is_dir() {
+        true => Err("is a directory: name a file".to_owned()),
+        false => Ok((file, meta.len())),
+    }
 }
 
 /// Reads a file and hands over every row; the error of a row stops the reading and gets its place.

@@ -368,6 +368,28 @@ fn no_call_is_dropped_while_lists_are_swapped() {
     wait(|| node.log().matches("is in force").count() >= 1, || node.log());
 }
 
+/// Workers share the address; the kernel spreads switches over them by their addresses and ports.
+#[test]
+fn several_workers_share_the_calls_and_the_journal() {
+    let site = Site::new("");
+    site.write("qalqan.toml", site.read("qalqan.toml").replace("workers = 1", "workers = 3"));
+    let node = site.serve();
+    let switches: Vec<Switch> = (0..24).map(|_| Switch::on(INTERNATIONAL, &node)).collect();
+    for (n, switch) in switches.iter().enumerate() {
+        for round in 0..5 {
+            let call_id = format!("w{n}-{round}");
+            let first = switch.invite(&Invite { call_id: &call_id, ..Invite::default() });
+            assert_eq!(switch.invite(&Invite { call_id: &call_id, ..Invite::default() }), first);
+        }
+    }
+    let calls: std::collections::HashSet<String> =
+        site.journal().iter().map(|line| line["call_id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!((calls.len(), site.journal_len()), (120, 120));
+    let threads = std::fs::read_dir(format!("/proc/{}/task", node.child.id())).unwrap();
+    let names = threads.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap());
+    assert_eq!(names.filter(|name| name.starts_with("sip-")).count(), 3);
+}
+
 #[test]
 fn a_taken_port_is_said_in_a_line() {
     let site = Site::new("");

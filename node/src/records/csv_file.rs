@@ -1,10 +1,8 @@
 //! Recorded calls in CSV.
 
-use std::fs::File;
 use std::path::Path;
 
-use super::{Mapping, Progress, Row, time};
-use crate::config::explain_io;
+use super::{Mapping, Progress, Row, open, time};
 
 pub fn read(
     path: &Path,
@@ -12,12 +10,8 @@ pub fn read(
     progress: &mut dyn Progress,
     each: &mut dyn FnMut(Row) -> Result<(), String>,
 ) -> Result<(), String> {
-    let file = File::open(path).map_err(|error| explain_io(&error))?;
-    let meta = file.metadata().map_err(|error| explain_io(&error))?;
-    if meta.is_dir() {
-        return Err("is a directory: name a file".to_owned());
-    }
-    progress.total(meta.len());
+    let (file, length) = open(path)?;
+    progress.total(length);
     let mut reader = csv::ReaderBuilder::new()
         .flexible(true)
         .buffer_capacity(1 << 18)
@@ -67,6 +61,6 @@ pub fn read(
             progress.done(reader.position().byte());
         }
     }
-    progress.done(meta.len());
+    progress.done(length);
     Ok(())
 }

@@ -20,7 +20,7 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use rules::{Language, reason_in_words};
 
-use super::{Mapping, Progress, Row, time};
+use super::{Mapping, Progress, Row, open, time};
 use crate::config::explain_io;
 
 const ROWS: usize = 8192;
@@ -31,12 +31,8 @@ pub fn read(
     progress: &mut dyn Progress,
     each: &mut dyn FnMut(Row) -> Result<(), String>,
 ) -> Result<(), String> {
-    let file = File::open(path).map_err(|error| explain_io(&error))?;
-    let meta = file.metadata().map_err(|error| explain_io(&error))?;
-    if meta.is_dir() {
-        return Err("is a directory: name a file".to_owned());
-    }
-    if meta.len() == 0 {
+    let (file, length) = open(path)?;
+    if length == 0 {
         return Err("the file is empty: no Parquet".to_owned());
     }
     let broken = |error: String| format!("not a whole Parquet file: {}", error.replace('\n', " "));
