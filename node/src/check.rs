@@ -78,11 +78,11 @@ impl Checked<'_> {
         }
         line("trunk", format!("{}, {}", self.setup.policy.trunk(call.trunk).name, call.class.name()))?;
         writeln!(out, "{}", w("facts"))?;
-        for Observation { fact, found } in &self.facts {
-            writeln!(out, "  {fact:<34} {found}")?;
+        for seen in &self.facts {
+            writeln!(out, "  {:<38} {}", seen.question(language), seen.answer(language))?;
         }
         if call.national_form {
-            writeln!(out, "  {:<34} yes", "home number in national form")?;
+            writeln!(out, "  {:<38} {}", w("national-form"), w("yes"))?;
         }
         Ok(())
     }
@@ -116,7 +116,7 @@ impl Checked<'_> {
             "national_form": call.national_form,
             "trunk": self.setup.policy.trunk(call.trunk).name,
             "class": call.class.name(),
-            "facts": self.facts.iter().map(|seen| json!({"fact": seen.fact, "found": seen.found})).collect::<Vec<_>>(),
+            "facts": self.facts.iter().map(|seen| json!({"fact": seen.question(Language::En), "found": seen.answer(Language::En)})).collect::<Vec<_>>(),
             "versions": basis,
         })
     }

@@ -3,17 +3,47 @@
 use std::cell::RefCell;
 
 use call::{Behaviour, Call, Fact, Initiation, Roaming, Rule, RuleSet, Signature, Verdict};
-use numbering::{Key, Number, ShortCode, Standing};
-use rules::{Facts, Judgement, Listed, judge};
+use numbering::{Key, Kind, Number, Owner, ShortCode, Standing};
+use rules::{Facts, Judgement, Language, Listed, judge, word};
 
 use crate::facts::LocalFacts;
 use crate::{ListName, Policy};
 
-/// A fact that a rule asked for, and what was found.
+/// A fact that a rule asked for, and what was found. Words are keys of the message files.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Observation {
-    pub fact: String,
-    pub found: String,
+    pub fact: &'static str,
+    /// The number, list or rule it is about; empty where the fact is about the call.
+    pub about: String,
+    pub found: Vec<Found>,
+}
+
+/// A part of what was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// A word by its key.
+    Word(&'static str),
+    /// As it stands: a country's code.
+    Text(String),
+    /// A word by its key, and what it names: the owner of an entry.
+    Named(&'static str, String),
+}
+
+impl Observation {
+    /// What was asked, in a language.
+    pub fn question(&self, language: Language) -> String {
+        format!("{} {}", word(language, self.fact), self.about).trim_end().to_owned()
+    }
+
+    /// What was found, in a language.
+    pub fn answer(&self, language: Language) -> String {
+        let parts = self.found.iter().map(|part| match part {
+            Found::Word(key) => word(language, key).to_owned(),
+            Found::Text(text) => text.clone(),
+            Found::Named(key, text) => format!("{} {text}", word(language, key)),
+        });
+        parts.collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// Judges a call as [`crate::screen`] does and says what the verdict stood on. Caps count the call too.
@@ -33,29 +63,53 @@ struct Witness<'a> {
 }
 
 impl Witness<'_> {
-    fn saw(&self, fact: &str, found: impl Into<String>) {
-        let observation = Observation { fact: fact.to_owned(), found: found.into() };
+    fn saw(&self, fact: &'static str, about: impl ToString, found: Vec<Found>) {
+        let observation = Observation { fact, about: about.to_string(), found };
         let mut seen = self.seen.borrow_mut();
         if !seen.contains(&observation) {
             seen.push(observation);
         }
     }
 
-    fn saw_entry(&self, list: &str, entry: Option<&lists::Terms>) {
-        let found = match entry {
-            None => "no".to_owned(),
-            Some(terms) => {
-                let mut found = "yes".to_owned();
-                for (what, text) in [("owner", &terms.owner), ("note", &terms.note)] {
-                    if !text.is_empty() {
-                        found.push_str(&format!(", {what} {text}"));
-                    }
-                }
-                found
-            }
-        };
-        self.saw(&format!("on list {list}"), found);
+    fn saw_whether(&self, fact: &'static str, about: impl ToString, is_so: bool) {
+        self.saw(fact, about, vec![Found::Word(if is_so { "yes" } else { "no" })]);
     }
+
+    fn saw_entry(&self, list: &str, entry: Option<&lists::Terms>) {
+        let Some(terms) = entry else { return self.saw_whether("on-list", list, false) };
+        let mut found = vec![Found::Word("yes")];
+        for (key, text) in [("owner", &terms.owner), ("note", &terms.note)] {
+            if !text.is_empty() {
+                found.push(Found::Named(key, text.clone()));
+            }
+        }
+        self.saw("on-list", list, found);
+    }
+}
+
+fn owner(owner: Owner) -> &'static str {
+    match owner {
+        Owner::Home => "home",
+        Owner::Foreign => "foreign",
+        Owner::Shared => "shared",
+        Owner::Reserve => "reserve",
+        Owner::Unassigned => "unassigned",
+    }
+}
+
+fn kind(kind: Kind) -> Option<&'static str> {
+    Some(match kind {
+        Kind::Fixed => "fixed",
+        Kind::Mobile => "mobile",
+        Kind::Voip => "voip",
+        Kind::Freephone => "freephone",
+        Kind::Premium => "premium",
+        Kind::SharedService => "shared-service",
+        Kind::Pager => "pager",
+        Kind::Personal => "personal",
+        Kind::Unallocated => "unallocated",
+        Kind::Unknown => return None,
+    })
 }
 
 fn name(list: Listed) -> &'static str {
@@ -71,33 +125,33 @@ fn name(list: Listed) -> &'static str {
     }
 }
 
-fn words<T: std::fmt::Debug>(fact: Fact<T>) -> String {
+fn answer<T: std::fmt::Debug>(fact: Fact<T>) -> Vec<Found> {
     match fact {
-        Fact::Known(value) => format!("{value:?}"),
-        Fact::Unknown(why) => format!("unknown: {why:?}"),
-        Fact::Open(_) => "asked".to_owned(),
+        Fact::Known(value) => vec![Found::Text(format!("{value:?}"))],
+        Fact::Unknown(why) => vec![Found::Named("unknown", format!("({why:?})"))],
+        Fact::Open(_) => vec![Found::Word("unknown")],
     }
 }
 
 impl Facts for Witness<'_> {
     fn is_emergency(&self, code: ShortCode) -> bool {
         let found = self.local.is_emergency(code);
-        self.saw(&format!("{code} is an emergency number"), if found { "yes" } else { "no" });
+        self.saw_whether("emergency-number", code, found);
         found
     }
 
     fn standing(&self, number: Number) -> Standing {
         let standing = self.local.standing(number);
-        let mut found = format!("{:?}", standing.owner).to_lowercase();
-        for part in [standing.country.to_string(), format!("{:?}", standing.kind).to_lowercase()] {
-            if !part.is_empty() && part != "unknown" {
-                found.push_str(&format!(", {part}"));
-            }
+        let mut found = vec![Found::Word(owner(standing.owner))];
+        let country = standing.country.to_string();
+        if !country.is_empty() {
+            found.push(Found::Text(country));
         }
+        found.extend(kind(standing.kind).map(Found::Word));
         if let Some(holder) = standing.holder {
-            found.push_str(&format!(", range of {}", self.policy.plan.holder(holder)));
+            found.push(Found::Named("range-of", self.policy.plan.holder(holder).to_owned()));
         }
-        self.saw(&format!("plan says of {number}"), found);
+        self.saw("plan-says-of", number, found);
         standing
     }
 
@@ -119,19 +173,19 @@ impl Facts for Witness<'_> {
 
     fn within_cap(&self, rule: Rule) -> bool {
         let found = self.local.within_cap(rule);
-        self.saw(&format!("within the cap of {}", rule.id()), if found { "yes" } else { "no" });
+        self.saw_whether("within-cap-of", rule.id(), found);
         found
     }
 
     fn roaming(&self, number: Number) -> Fact<Roaming> {
         let fact = self.local.roaming(number);
-        self.saw("roaming", words(fact));
+        self.saw("roaming", number, answer(fact));
         fact
     }
 
     fn initiation(&self, asked: Number) -> Fact<Initiation> {
         let fact = self.local.initiation(asked);
-        self.saw("originated by its operator", words(fact));
+        self.saw("originated-by-operator", asked, answer(fact));
         fact
     }
 

@@ -13,7 +13,7 @@ mod policy;
 mod screening;
 
 pub use cap::{Cap, CapError};
-pub use explain::{Observation, explain};
+pub use explain::{Found, Observation, explain};
 pub use intake::Fields;
 pub use policy::{Basis, Exchange, ListName, Lists, Policy, Trunk};
 pub use screening::{Screening, screen};
