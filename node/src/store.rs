@@ -8,7 +8,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use journal::{HEADER_LEN, Log, Record, Records, used_len};
-use memmap2::{Mmap, MmapMut};
+use journal::{HEADER_LEN, Log, RECORD_LEN, Record, Records, used_len};
+use memmap2::MmapMut;
 use screening::Basis;
 
 use crate::config::Journal;
@@ -315,29 +315,36 @@ pub fn logs(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Reads a log whole, hands over its records, and says how many slots hold none.
+///
+/// Read, not mapped: a node that closes the log may cut it short at any moment.
 pub fn read_log(path: &Path, each: impl FnMut(Record)) -> io::Result<usize> {
-    let Some(map) = map(path)? else { return Ok(0) };
-    let mut records = Records::open(&map).map_err(io::Error::other)?;
+    records_of(&fs::read(path)?, each)
+}
+
+fn records_of(bytes: &[u8], each: impl FnMut(Record)) -> io::Result<usize> {
+    // A file that has no header yet: its node is just making it.
+    if bytes.len() < HEADER_LEN || bytes[..HEADER_LEN].iter().all(|&byte| byte == 0) {
+        return Ok(0);
+    }
+    let mut records = Records::open(bytes).map_err(io::Error::other)?;
     records.by_ref().for_each(each);
     Ok(records.damaged())
 }
 
 /// Reads on in a log that is being written; gives where to go on next time. Begin at 0.
-pub fn follow_log(path: &Path, from: usize, each: impl FnMut(Record)) -> io::Result<usize> {
-    let Some(map) = map(path)? else { return Ok(from) };
-    let mut records = Records::resume(&map, from);
-    records.by_ref().for_each(each);
-    Ok(records.position())
-}
-
-/// None for a file that has no header yet.
-fn map(path: &Path) -> io::Result<Option<Mmap>> {
+pub fn follow_log(path: &Path, from: usize, mut each: impl FnMut(Record)) -> io::Result<usize> {
     let file = File::open(path)?;
-    if file.metadata()?.len() < HEADER_LEN as u64 {
-        return Ok(None);
+    let mut position = from.max(HEADER_LEN);
+    let mut piece = vec![0; 1024 * RECORD_LEN];
+    loop {
+        let n = file.read_at(&mut piece, position as u64)?;
+        let mut records = Records::resume(&piece[..n]);
+        records.by_ref().for_each(&mut each);
+        position += records.position();
+        if records.position() < piece.len() {
+            return Ok(position);
+        }
     }
-    // SAFETY: a log that others may still write to; records count by their checksum, whatever is read.
-    Ok(Some(unsafe { Mmap::map(&file)? }))
 }
 
 /// The basis that records of a journal name.
@@ -350,11 +357,12 @@ fn trim(directory: &Path, in_use: &[PathBuf]) -> io::Result<Vec<(PathBuf, usize)
     let mut found = Vec::new();
     for path in logs(directory)?.into_iter().filter(|path| !in_use.contains(path)) {
         let mut records = 0usize;
-        let Ok(damaged) = read_log(&path, |_| records += 1) else { continue };
+        let Ok(bytes) = fs::read(&path) else { continue };
+        let Ok(damaged) = records_of(&bytes, |_| records += 1) else { continue };
         if damaged > 0 {
             found.push((path.clone(), damaged));
         }
-        let end = map(&path)?.map_or(0, |map| used_len(&map)) as u64;
+        let end = used_len(&bytes) as u64;
         let meta = fs::metadata(&path)?;
         if records == 0 && damaged == 0 {
             fs::remove_file(&path)?;
