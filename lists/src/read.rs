@@ -92,6 +92,9 @@ impl List {
                     } else if record.len() != header.len() {
                         let what = format!("{} fields where the header has {}", record.len(), header.len());
                         bad.push(BadLine { line, what });
+                    } else if record.iter().any(|field| field.contains(&b'\n')) {
+                        let what = "a quoted field goes on over the line's end: close its quote".to_owned();
+                        bad.push(BadLine { line, what });
                     } else if let Err(what) = draft.add(&record, &places, plan, &flags) {
                         bad.push(BadLine { line, what });
                     }

@@ -377,7 +377,7 @@ impl Reader<'_> {
             }
         }
         for (index, (net, _, name, span)) in claims.iter().enumerate() {
-            let other = claims[..index].iter().find(|(other, ..)| other.contains(net) || net.contains(other));
+            let other = claims[..index].iter().find(|(other, ..)| sources::overlap(other, net));
             if let Some((other_net, _, other_name, _)) = other {
                 let what = format!(
                     "trunk {name} claims {net}, and trunk {other_name} claims {other_net}: one address, one trunk"

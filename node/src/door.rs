@@ -92,7 +92,7 @@ impl Door<'_> {
             }
             Method::Cancel => {
                 // The INVITE has its final answer; RFC 3261 section 9.2.
-                let known = self.recent.verdict(transaction, moment.now_ms).is_some();
+                let known = self.recent.is_known(transaction, moment.now_ms);
                 reply.plain(out, if known { "200 OK" } else { "481 Call/Transaction Does Not Exist" });
             }
             Method::Known(_) => {
@@ -133,7 +133,7 @@ impl Door<'_> {
                 call
             }
         };
-        if let Some(verdict) = self.recent.verdict(transaction, moment.now_ms) {
+        if let Some(verdict) = self.recent.verdict(transaction, &call, moment.now_ms) {
             self.stats.retransmissions.add(1);
             reply.verdict(out, &call, &verdict);
             return;
@@ -144,7 +144,7 @@ impl Door<'_> {
         };
         reply.verdict(out, &call, &verdict);
         self.keep(&call, &verdict, reply.request, moment);
-        self.recent.remember(transaction, moment.now_ms, verdict);
+        self.recent.remember(transaction, &call, moment.now_ms, verdict);
     }
 
     /// Counts the verdict and writes it down before its answer is sent.

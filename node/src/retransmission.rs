@@ -6,7 +6,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use call::Verdict;
+use call::{Call, Verdict};
 use sip::{Name, Request, Via};
 
 const PLACES: usize = 1 << 17;
@@ -25,7 +25,15 @@ pub struct Recent {
 struct Place {
     transaction: Transaction,
     at_ms: i64,
+    /// What was judged: another call under the same names is another call.
+    call: [u64; 5],
     verdict: Verdict,
+}
+
+fn identity(call: &Call) -> [u64; 5] {
+    let Call { calling, presentation, called, redirecting, trunk, .. } = call;
+    let words = [calling, presentation, called, redirecting].map(|party| party.to_word());
+    [words[0], words[1], words[2], words[3], trunk.0.into()]
 }
 
 impl Recent {
@@ -48,14 +56,27 @@ impl Recent {
         Transaction(hasher.finish())
     }
 
-    pub fn verdict(&self, transaction: Transaction, now_ms: i64) -> Option<Verdict> {
-        let place = self.places[transaction.place()].filter(|place| place.transaction == transaction)?;
-        // A clock that went back makes nothing stale.
-        (now_ms - place.at_ms < LIFE_MS).then_some(place.verdict)
+    /// The verdict on this very call, if it was given lately.
+    pub fn verdict(&self, transaction: Transaction, call: &Call, now_ms: i64) -> Option<Verdict> {
+        self.place(transaction, now_ms)
+            .filter(|place| place.call == identity(call))
+            .map(|place| place.verdict)
     }
 
-    pub fn remember(&mut self, transaction: Transaction, now_ms: i64, verdict: Verdict) {
-        self.places[transaction.place()] = Some(Place { transaction, at_ms: now_ms, verdict });
+    /// Whether an INVITE of this transaction was answered, for its CANCEL.
+    pub fn is_known(&self, transaction: Transaction, now_ms: i64) -> bool {
+        self.place(transaction, now_ms).is_some()
+    }
+
+    fn place(&self, transaction: Transaction, now_ms: i64) -> Option<Place> {
+        let place = self.places[transaction.place()].filter(|place| place.transaction == transaction)?;
+        // A clock that went back makes nothing stale.
+        (now_ms - place.at_ms < LIFE_MS).then_some(place)
+    }
+
+    pub fn remember(&mut self, transaction: Transaction, call: &Call, now_ms: i64, verdict: Verdict) {
+        let call = identity(call);
+        self.places[transaction.place()] = Some(Place { transaction, at_ms: now_ms, call, verdict });
     }
 }
 

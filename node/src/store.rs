@@ -26,7 +26,17 @@ use crate::config::Journal;
 struct Mapped {
     log: Log<MmapMut>,
     created_ms: i64,
+    file: File,
     _in_use: Arc<()>,
+}
+
+impl Mapped {
+    /// Gives back what was reserved and not used.
+    fn close(self) {
+        let used = self.log.len() as u64;
+        drop(self.log);
+        let _ = self.file.set_len(used);
+    }
 }
 
 /// How long a worker waits for the keeper when its log is full and the disk is not: seldom at all.
@@ -205,7 +215,7 @@ impl Writer {
 /// The keeper's life.
 fn keep(shared: &Shared, wants: &Receiver<Want>) {
     let mut waiting: Vec<SyncSender<Mapped>> = Vec::new();
-    let mut swept = SystemTime::UNIX_EPOCH;
+    let mut swept = SystemTime::now();
     loop {
         let patience = if waiting.is_empty() && shared.bases.lock().expect("workers alive").is_empty() {
             SWEEP_EVERY
@@ -214,7 +224,7 @@ fn keep(shared: &Shared, wants: &Receiver<Want>) {
         };
         match wants.recv_timeout(patience) {
             Ok(Want::Log(give)) => waiting.push(give),
-            Ok(Want::Close(full)) => drop(full),
+            Ok(Want::Close(full)) => full.close(),
             Ok(Want::Basis) | Err(RecvTimeoutError::Timeout) => {}
             Ok(Want::Stop) | Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -265,7 +275,7 @@ fn create(shared: &Shared) -> io::Result<Mapped> {
     let map = unsafe { MmapMut::map_mut(&file)? };
     let in_use = Arc::new(());
     shared.in_use.lock().expect("one keeper").push((path, Arc::downgrade(&in_use)));
-    Ok(Mapped { log: Log::begin(map, created_ms), created_ms, _in_use: in_use })
+    Ok(Mapped { log: Log::begin(map, created_ms), created_ms, file, _in_use: in_use })
 }
 
 fn write_basis(directory: &Path, basis: &Basis) -> io::Result<()> {
@@ -283,15 +293,13 @@ fn basis_path(directory: &Path, id: u64) -> PathBuf {
     directory.join(format!("basis-{id:016x}.json"))
 }
 
-/// Gives back what closed logs reserved and did not use, and deletes those that nobody wrote to for longer
-/// than they are kept.
+/// Deletes logs that nobody wrote to for longer than they are kept.
 fn sweep(shared: &Shared, now: SystemTime) {
     let in_use: Vec<PathBuf> = {
         let mut in_use = shared.in_use.lock().expect("one keeper");
         in_use.retain(|(_, alive)| alive.strong_count() > 0);
         in_use.iter().map(|(path, _)| path.clone()).collect()
     };
-    let _ = trim(&shared.directory, &in_use);
     let days = shared.keep_days.load(Ordering::Relaxed);
     if days == 0 {
         return;

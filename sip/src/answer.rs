@@ -120,7 +120,9 @@ fn top_via(out: &mut Vec<u8>, line: &[u8], via: &Via, source: SocketAddr) {
         out.extend_from_slice(b";rport=");
         push_number(out, source.port());
     }
-    out.extend_from_slice(&line[via.text.len()..]);
+    // The value may stand behind empty ones: what follows it is found by where it lies in the line.
+    let end = via.text.as_ptr() as usize - line.as_ptr() as usize + via.text.len();
+    out.extend_from_slice(line.get(end..).unwrap_or_default());
 }
 
 #[cfg(test)]

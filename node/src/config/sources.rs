@@ -45,6 +45,11 @@ fn word(address: IpAddr) -> u128 {
     }
 }
 
+/// Whether two networks share an address, IPv4 within IPv6 among them.
+pub fn overlap(a: &IpNet, b: &IpNet) -> bool {
+    word(a.network()) <= word(b.broadcast()) && word(b.network()) <= word(a.broadcast())
+}
+
 /// An address, or a network in CIDR form without host bits.
 pub fn parse(text: &str) -> Result<IpNet, String> {
     if let Ok(address) = text.parse::<IpAddr>() {

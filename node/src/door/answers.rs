@@ -157,11 +157,18 @@ impl Display for Target<'_> {
         let uri = Address::from_uri(self.reply.request.uri);
         match uri {
             // An emergency service has no number to redirect to: it goes on as it came.
-            Some(uri) if uri.scheme == Scheme::Urn => return f.write_str(&String::from_utf8_lossy(uri.uri)),
+            Some(uri) if uri.scheme == Scheme::Urn => {
+                let is_kept = |byte: &&u8| byte.is_ascii_alphanumeric() || b":.-".contains(byte);
+                return uri
+                    .uri
+                    .iter()
+                    .take_while(is_kept)
+                    .try_for_each(|&byte| write!(f, "{}", char::from(byte)));
+            }
             Some(uri) if !uri.user.is_empty() => {
                 f.write_str("sip:")?;
                 // RFC 3261 section 25: what a quote or bracket would break is kept out.
-                let is_kept = |byte: &u8| byte.is_ascii_graphic() && !b"<>\"?".contains(byte);
+                let is_kept = |byte: &u8| byte.is_ascii_graphic() && !b"<>\"?@,".contains(byte);
                 match std::str::from_utf8(uri.user) {
                     Ok(user) if uri.user.iter().all(is_kept) => f.write_str(user)?,
                     _ => uri
