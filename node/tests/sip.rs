@@ -368,6 +368,34 @@ fn no_call_is_dropped_while_lists_are_swapped() {
     wait(|| node.log().matches("is in force").count() >= 1, || node.log());
 }
 
+/// What a caller writes into its Request-URI never leaves the brackets of the Contact.
+#[test]
+fn a_request_uri_cannot_add_a_contact() {
+    let site = Site::new("onward = \"192.0.2.10\"");
+    let node = site.serve();
+    let abroad = Switch::on(INTERNATIONAL, &node);
+    let plain = format!("sip:+77011234567@{}", node.address);
+    for uri in ["urn:service:sos.x>,<sip:+88@203.0.113.66", "tel:+77012345678;x=@evil.example"] {
+        let message =
+            abroad.render(&Invite { call_id: &uri[..5], ..Invite::default() }).replacen(&plain, uri, 1);
+        let answer = abroad.ask(message);
+        let contact = header(&answer, "Contact").unwrap_or("");
+        assert!(contact.matches('<').count() <= 1 && contact.matches('@').count() <= 1, "{contact}");
+    }
+}
+
+/// Another call under the names of one before it is judged by itself.
+#[test]
+fn a_verdict_is_reused_for_the_same_call_only() {
+    let site = Site::new("");
+    let node = site.serve();
+    let abroad = Switch::on(INTERNATIONAL, &node);
+    abroad.invite(&Invite::default());
+    let spoofed =
+        abroad.invite(&Invite { more: "P-Asserted-Identity: <sip:+77272501234@x>\r\n", ..Invite::default() });
+    assert_eq!(status(&spoofed), "603 Decline");
+}
+
 /// Workers share the address; the kernel spreads switches over them by their addresses and ports.
 #[test]
 fn several_workers_share_the_calls_and_the_journal() {
