@@ -19,5 +19,6 @@ pub mod serve;
 pub mod simulate;
 pub mod stats;
 pub mod store;
+pub mod tls;
 pub mod udp;
 pub mod worker;

@@ -6,12 +6,14 @@
 
 mod address;
 mod answer;
+mod frame;
 mod history;
 mod message;
 mod via;
 
 pub use address::{Address, Scheme, each_value, unescape};
 pub use answer::Answer;
+pub use frame::{Frame, LARGEST, Unframed, frame};
 pub use history::diverted_from;
-pub use message::{Broken, Header, Method, Name, Parser, Request};
+pub use message::{Broken, Header, Method, Name, Parser, Request, Response};
 pub use via::Via;

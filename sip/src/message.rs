@@ -102,6 +102,31 @@ pub struct Request<'a> {
     pub body: &'a [u8],
 }
 
+/// A response on its way back through a proxy.
+#[derive(Clone, Copy, Debug)]
+pub struct Response<'a> {
+    message: &'a [u8],
+    headers: &'a [Header],
+    pub status: u16,
+    /// Where the body begins.
+    body: usize,
+}
+
+impl<'a> Response<'a> {
+    /// The values of a header field, one a line, in order.
+    pub fn values(&self, name: Name) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let message = self.message;
+        self.headers
+            .iter()
+            .filter(move |header| header.name == name)
+            .map(move |header| &message[header.value.0 as usize..header.value.1 as usize])
+    }
+
+    pub fn body(&self) -> &'a [u8] {
+        &self.message[self.body..]
+    }
+}
+
 /// Why a message is not taken as a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Broken {
@@ -145,16 +170,41 @@ impl Parser {
             outcome = Err(Broken::Syntax("request line"));
         }
 
-        let mut at = end + 1;
-        let body = loop {
+        let (body, fields) = self.fields(message, end + 1);
+        outcome = outcome.and(fields);
+        let request = Request {
+            message,
+            headers: &self.headers,
+            method: Method::read(method),
+            uri,
+            body: &message[body..],
+        };
+        (Some(request), outcome)
+    }
+
+    /// Reads one response (RFC 3261 section 7.2); none where the message is none.
+    pub fn response<'a>(&'a mut self, message: &'a [u8]) -> Option<Response<'a>> {
+        self.headers.clear();
+        let status = message.strip_prefix(b"SIP/2.0 ")?.get(..3)?;
+        let status = std::str::from_utf8(status).ok()?.parse().ok()?;
+        let end = memchr(b'\n', message)?;
+        let (body, fields) = self.fields(message, end + 1);
+        fields.ok()?;
+        Some(Response { message, headers: &self.headers, status, body })
+    }
+
+    /// Finds the header fields from `at` on; gives where the body begins.
+    fn fields(&mut self, message: &[u8], mut at: usize) -> (usize, Result<(), Broken>) {
+        let mut outcome = Ok(());
+        loop {
             if at >= message.len() {
-                break message.len();
+                return (message.len(), outcome);
             }
             let line_end = memchr(b'\n', &message[at..]).map_or(message.len(), |n| at + n);
             let mut next = (line_end + 1).min(message.len());
             let mut stop = line_end - usize::from(line_end > at && message[line_end - 1] == b'\r');
             if stop == at {
-                break next;
+                return (next, outcome);
             }
             // RFC 3261 section 7.3.1: a line that begins with white space goes on with the one before.
             while next < message.len() && matches!(message[next], b' ' | b'\t') {
@@ -168,15 +218,7 @@ impl Parser {
                 None => outcome = outcome.and(Err(Broken::Syntax("header field"))),
             }
             at = next;
-        };
-        let request = Request {
-            message,
-            headers: &self.headers,
-            method: Method::read(method),
-            uri,
-            body: &message[body..],
-        };
-        (Some(request), outcome)
+        }
     }
 }
 
