@@ -2,20 +2,22 @@
 
 mod faults;
 mod file;
+mod sip;
 mod sources;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use call::{Rule, TrunkClass, TrunkId};
+use call::{TrunkClass, TrunkId};
 use lists::{List, ReadError, Version};
 use numbering::{Dialling, Plan};
 use rules::{Language, Modes};
 use screening::{Cap, Lists, Policy, Trunk};
 
 pub use faults::{Fault, Faults};
-pub use file::{Allow, Marks, UnknownSource};
+pub use file::{Allow, Marks, UnknownSource, Way};
+pub use sip::{Hop, Limits, Listen, Proxy, Refusal, Sip, Transport};
 pub use sources::Sources;
 
 use file::ConfigFile;
@@ -31,31 +33,6 @@ pub struct Setup {
     pub files: Vec<ListFile>,
 }
 
-/// How SIP is spoken.
-pub struct Sip {
-    pub listen: Vec<std::net::SocketAddr>,
-    /// Workers for each listening address.
-    pub workers: usize,
-    pub allow: Allow,
-    pub marks: Marks,
-    pub unknown_source: UnknownSource,
-    /// Host and port that allowed calls are sent on to, by trunk; none: back to who asked.
-    pub onward: Vec<Option<String>>,
-    /// The status line a block by each rule is answered with.
-    pub block: [Refusal; Rule::ALL.len()],
-    /// Where a caller who was refused can turn: a URL, for 603+.
-    pub redress: Option<String>,
-}
-
-/// How a refused call is answered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Refusal {
-    /// Code and reason phrase.
-    pub status: &'static str,
-    /// 603+: the answer says in a form for machines where to complain.
-    pub is_network_blocked: bool,
-}
-
 /// Where verdicts are kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Journal {
@@ -68,35 +45,6 @@ pub struct ListFile {
     pub name: String,
     pub path: PathBuf,
     pub list: Arc<List>,
-}
-
-const NETWORK_BLOCKED: Refusal = Refusal { status: "603 Network Blocked", is_network_blocked: true };
-
-impl Sip {
-    /// Where calls of a trunk go on to; none: back to who asked.
-    pub fn onward(&self, trunk: TrunkId) -> Option<&str> {
-        self.onward.get(usize::from(trunk.0))?.as_deref()
-    }
-}
-
-impl Refusal {
-    const fn new(status: &'static str) -> Refusal {
-        Refusal { status, is_network_blocked: false }
-    }
-
-    /// Reads `603`, `603+`, `607`, `608`, `404`, `433`.
-    pub fn parse(text: &str) -> Option<Refusal> {
-        Some(match text {
-            "603" => Refusal::new("603 Decline"),
-            "603+" => NETWORK_BLOCKED,
-            "607" => Refusal::new("607 Unwanted"),
-            "608" => Refusal::new("608 Rejected"),
-            "404" => Refusal::new("404 Not Found"),
-            "433" => Refusal::new("433 Anonymity Disallowed"),
-            "503" => Refusal::new("503 Service Unavailable"),
-            _ => return None,
-        })
-    }
 }
 
 /// The configuration that is used where none is given: the shipped example.
@@ -386,77 +334,5 @@ impl Reader<'_> {
             }
         }
         Sources::new(claims.into_iter().map(|(net, trunk, ..)| (net, trunk)))
-    }
-
-    fn sip(&mut self, file: &ConfigFile) -> Sip {
-        let route_advance = match file.sip.allow {
-            Allow::Redirect => "",
-            Allow::NotFound => "404",
-            Allow::Unavailable => "503",
-        };
-        let refusal = |reader: &mut Self, text: &toml::Spanned<String>| {
-            if text.get_ref() == route_advance {
-                let what = format!(
-                    "{route_advance} says that a call may pass (allow): a switch could not tell a block from it"
-                );
-                reader.faults.at(Some(text.span()), &what);
-            }
-            Refusal::parse(text.get_ref()).unwrap_or_else(|| {
-                let what = format!("no answer \"{}\": 603, 603+, 607, 608, 404, 433 or 503", text.get_ref());
-                reader.faults.at(Some(text.span()), &what);
-                Refusal::new("603 Decline")
-            })
-        };
-        let usual = refusal(self, &file.sip.block);
-        let mut block = [usual; Rule::ALL.len()];
-        // The catalogue's own: analytics blocks say where to complain (ATIS-1000099).
-        block[Rule::R18 as usize] = NETWORK_BLOCKED;
-        for (id, text) in &file.sip.answers {
-            match Rule::from_id(id) {
-                Some(rule) => block[rule as usize] = refusal(self, text),
-                None => self.faults.at(Some(text.span()), &format!("no rule \"{id}\"")),
-            }
-        }
-        for listen in &file.sip.listen {
-            if listen.get_ref().parse::<std::net::SocketAddr>().is_err() {
-                let what = format!(
-                    "listen \"{}\" is not an address and port, such as 0.0.0.0:5060",
-                    listen.get_ref()
-                );
-                self.faults.at(Some(listen.span()), &what);
-            }
-        }
-        let onward = |text: &Option<toml::Spanned<String>>| text.as_ref().map(|text| text.get_ref().clone());
-        for text in file.trunk.values().map(|row| &row.onward).chain([&file.sip.onward]).flatten() {
-            let fine =
-                text.get_ref().bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte));
-            if !fine || text.get_ref().is_empty() {
-                let what =
-                    format!("onward \"{}\" is not a host and port, such as 192.0.2.10:5060", text.get_ref());
-                self.faults.at(Some(text.span()), &what);
-            }
-        }
-        if let Some(redress) = &file.sip.redress
-            && redress.get_ref().contains(['"', '\r', '\n', '\\'])
-        {
-            self.faults.at(Some(redress.span()), "redress must have no quotes, backslashes or line ends");
-        }
-        Sip {
-            listen: file.sip.listen.iter().filter_map(|listen| listen.get_ref().parse().ok()).collect(),
-            workers: match file.sip.workers {
-                0 => std::thread::available_parallelism().map_or(1, usize::from),
-                n => n.min(256),
-            },
-            allow: file.sip.allow,
-            marks: file.sip.marks,
-            unknown_source: file.sip.unknown_source,
-            onward: file
-                .trunk
-                .values()
-                .map(|row| onward(&row.onward).or_else(|| onward(&file.sip.onward)))
-                .collect(),
-            block,
-            redress: onward(&file.sip.redress),
-        }
     }
 }

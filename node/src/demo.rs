@@ -15,7 +15,7 @@ use crossterm::event::{self, Event as Key, KeyCode, KeyModifiers};
 use rules::{Language, word};
 use simulator::{Checker, Country, Event, Traffic};
 
-use crate::config::{self, Origin};
+use crate::config::{self, Listen, Origin, Transport};
 use crate::live::{Follow, View};
 use crate::serve::Node;
 use crate::simulate::write_configuration;
@@ -58,7 +58,7 @@ pub fn demo(args: &DemoArgs, language: Language) -> Result<(), Box<dyn std::erro
     let mut setup = config::load(&Origin::File(directory.join("qalqan.toml")))?;
     let port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    setup.sip.listen = vec![address];
+    setup.sip.listen = vec![Listen { transport: Transport::Udp, address }];
     setup.sip.workers = 1;
     let trunks: Vec<String> = setup.policy.trunks.iter().map(|trunk| trunk.name.clone()).collect();
     let journal = setup.journal.directory.clone();

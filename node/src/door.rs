@@ -1,11 +1,13 @@
 //! The SIP door: the one place that knows both SIP and calls.
 //!
 //! A request comes in, an answer goes out. An INVITE is read into a call, judged, kept in the journal and
-//! answered with its verdict by redirect (RFC 3261 section 8.3); everything else gets what its RFC asks for.
+//! answered with its verdict by redirect (RFC 3261 section 8.3), or passed on where the node is a proxy;
+//! everything else gets what its RFC asks for.
 //! The door holds no socket and no clock.
 
 mod answers;
 mod fields;
+mod proxy;
 
 use std::net::SocketAddr;
 
@@ -15,7 +17,8 @@ use screening::screen;
 use sip::{Address, Broken, Method, Name, Parser, Request, Scheme, Via};
 
 use crate::config::{Setup, UnknownSource};
-use crate::retransmission::{Recent, Transaction};
+use crate::connections::ConnectionId;
+use crate::retransmission::{Known, Recent, Transaction};
 use crate::stats::WorkerStats;
 use crate::store::Writer;
 
@@ -32,6 +35,40 @@ pub struct Door<'w> {
     pub journal_failing: bool,
 }
 
+/// Who sent a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Peer {
+    pub address: SocketAddr,
+    /// The connection it came by; none over UDP.
+    pub connection: Option<ConnectionId>,
+}
+
+/// Where a message goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Destination {
+    Datagram(SocketAddr),
+    Connection(ConnectionId),
+}
+
+impl Peer {
+    /// Back to the peer itself.
+    pub fn destination(self) -> Destination {
+        self.connection.map_or(Destination::Datagram(self.address), Destination::Connection)
+    }
+
+    /// Where an answer goes: by its connection; over UDP to the port that Via says (RFC 3261 section 18.2.2,
+    /// RFC 3581 section 4).
+    fn answer_to(self, via: &Via) -> Destination {
+        match self.connection {
+            Some(connection) => Destination::Connection(connection),
+            None => {
+                let port = if via.rport { self.address.port() } else { via.port.unwrap_or(5060) };
+                Destination::Datagram(SocketAddr::new(self.address.ip(), port))
+            }
+        }
+    }
+}
+
 /// When a message came.
 #[derive(Clone, Copy)]
 pub struct Moment {
@@ -46,26 +83,31 @@ impl Door<'_> {
         &mut self,
         parser: &mut Parser,
         message: &[u8],
-        source: SocketAddr,
+        peer: Peer,
         moment: Moment,
         out: &mut Vec<u8>,
-    ) -> SocketAddr {
+    ) -> Destination {
+        let setup = self.setup;
+        if let Some(proxy) = &setup.sip.proxy
+            && message.starts_with(b"SIP/2.0 ")
+        {
+            return self.pass_back(proxy, parser, message, peer, out);
+        }
+        let source = peer.address;
         let (request, outcome) = parser.parse(message);
         let Some(request) = request else {
             self.stats.ignored.add(1);
-            return source;
+            return peer.destination();
         };
         // Without a Via nobody knows where the answer belongs.
         let Some(via) = request.value(Name::Via).and_then(Via::parse) else {
             self.stats.ignored.add(1);
-            return source;
+            return peer.destination();
         };
-        // RFC 3261 section 18.2.2, RFC 3581 section 4.
-        let port = if via.rport { source.port() } else { via.port.unwrap_or(5060) };
-        let target = SocketAddr::new(source.ip(), port);
+        let target = peer.answer_to(&via);
         let transaction = self.recent.transaction(&request, &via);
         let reply = Reply { setup: self.setup, request: &request, via: &via, tag: transaction.tag(), source };
-        if request.method == Method::Ack {
+        if request.method == Method::Ack && (setup.sip.proxy.is_none() || is_own(&request, &transaction)) {
             self.stats.acks.add(1);
             return target;
         }
@@ -81,8 +123,16 @@ impl Door<'_> {
         };
         if let Some(what) = fault {
             self.stats.refused_requests.add(1);
-            reply.bad(out, what);
+            // RFC 3261 section 17.1.1.3: an ACK is never answered.
+            if request.method != Method::Ack {
+                reply.bad(out, what);
+            }
             return target;
+        }
+        if let Some(proxy) = &setup.sip.proxy
+            && let Some(destination) = self.pass(proxy, &reply, transaction, peer, moment, out)
+        {
+            return destination;
         }
         match request.method {
             Method::Invite => self.invite(&reply, transaction, moment, out),
@@ -92,7 +142,7 @@ impl Door<'_> {
             }
             Method::Cancel => {
                 // The INVITE has its final answer; RFC 3261 section 9.2.
-                let known = self.recent.is_known(transaction, moment.now_ms);
+                let known = self.recent.known(transaction, moment.now_ms).is_some();
                 reply.plain(out, if known { "200 OK" } else { "481 Call/Transaction Does Not Exist" });
             }
             Method::Known(_) => {
@@ -106,6 +156,27 @@ impl Door<'_> {
             Method::Ack => unreachable!("absorbed above"),
         }
         target
+    }
+
+    /// Answers a message that a stream cannot be cut behind, as far as it can be read.
+    pub fn refuse(
+        &mut self,
+        parser: &mut Parser,
+        message: &[u8],
+        peer: Peer,
+        status: &str,
+        what: &str,
+        out: &mut Vec<u8>,
+    ) {
+        self.stats.refused_requests.add(1);
+        let (Some(request), _) = parser.parse(message) else { return };
+        let Some(via) = request.value(Name::Via).and_then(Via::parse) else { return };
+        if request.method == Method::Ack {
+            return;
+        }
+        let tag = self.recent.transaction(&request, &via).tag();
+        let reply = Reply { setup: self.setup, request: &request, via: &via, tag, source: peer.address };
+        reply.warn(out, status, what);
     }
 
     fn invite(&mut self, reply: &Reply, transaction: Transaction, moment: Moment, out: &mut Vec<u8>) {
@@ -133,9 +204,9 @@ impl Door<'_> {
                 call
             }
         };
-        if let Some(verdict) = self.recent.verdict(transaction, &call, moment.now_ms) {
+        if let Some(known) = self.recent.same_call(transaction, &call, moment.now_ms) {
             self.stats.retransmissions.add(1);
-            reply.verdict(out, &call, &verdict);
+            reply.verdict(out, &call, &known.verdict);
             return;
         }
         let verdict = match trunk {
@@ -144,7 +215,7 @@ impl Door<'_> {
         };
         reply.verdict(out, &call, &verdict);
         self.keep(&call, &verdict, reply.request, moment);
-        self.recent.remember(transaction, &call, moment.now_ms, verdict);
+        self.recent.remember(transaction, &call, Known { verdict, at_ms: moment.now_ms, hop: 0 });
     }
 
     /// Counts the verdict and writes it down before its answer is sent.
@@ -157,6 +228,12 @@ impl Door<'_> {
         }
         self.stats.screened(call.trunk, verdict, took_ns);
     }
+}
+
+/// Whether an ACK is for an answer of this node's own, by its tag.
+fn is_own(request: &Request, transaction: &Transaction) -> bool {
+    let tag = request.value(Name::To).and_then(Address::parse).and_then(|to| to.parameter(b"tag"));
+    tag.is_some_and(|tag| tag == format!("{:016x}", transaction.tag()).as_bytes())
 }
 
 /// Why an INVITE is no new call to judge.

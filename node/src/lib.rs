@@ -7,9 +7,11 @@
 
 pub mod check;
 pub mod config;
+pub mod connections;
 pub mod demo;
 pub mod door;
 pub mod live;
+pub mod probe;
 pub mod progress;
 pub mod query;
 pub mod records;
@@ -19,6 +21,7 @@ pub mod serve;
 pub mod simulate;
 pub mod stats;
 pub mod store;
+pub mod stream;
 pub mod tls;
 pub mod udp;
 pub mod worker;

@@ -28,6 +28,16 @@ struct Place {
     /// What was judged: another call under the same names is another call.
     call: [u64; 5],
     verdict: Verdict,
+    /// Where a proxy sent it, as a place in its trunk's next hops.
+    hop: u8,
+}
+
+/// A call that was judged lately.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    pub verdict: Verdict,
+    pub at_ms: i64,
+    pub hop: u8,
 }
 
 fn identity(call: &Call) -> [u64; 5] {
@@ -56,16 +66,23 @@ impl Recent {
         Transaction(hasher.finish())
     }
 
-    /// The verdict on this very call, if it was given lately.
-    pub fn verdict(&self, transaction: Transaction, call: &Call, now_ms: i64) -> Option<Verdict> {
-        self.place(transaction, now_ms)
-            .filter(|place| place.call == identity(call))
-            .map(|place| place.verdict)
+    /// What was decided of this very call, if it was lately.
+    pub fn same_call(&self, transaction: Transaction, call: &Call, now_ms: i64) -> Option<Known> {
+        self.place(transaction, now_ms).filter(|place| place.call == identity(call)).map(Known::of)
     }
 
-    /// Whether an INVITE of this transaction was answered, for its CANCEL.
-    pub fn is_known(&self, transaction: Transaction, now_ms: i64) -> bool {
-        self.place(transaction, now_ms).is_some()
+    /// What was decided of the INVITE of this transaction, for its CANCEL and ACK.
+    pub fn known(&self, transaction: Transaction, now_ms: i64) -> Option<Known> {
+        self.place(transaction, now_ms).map(Known::of)
+    }
+
+    /// A proxy sent this INVITE somewhere else.
+    pub fn moved(&mut self, transaction: Transaction, hop: u8) {
+        if let Some(place) = &mut self.places[transaction.place()]
+            && place.transaction == transaction
+        {
+            place.hop = hop;
+        }
     }
 
     fn place(&self, transaction: Transaction, now_ms: i64) -> Option<Place> {
@@ -74,9 +91,16 @@ impl Recent {
         (now_ms - place.at_ms < LIFE_MS).then_some(place)
     }
 
-    pub fn remember(&mut self, transaction: Transaction, call: &Call, now_ms: i64, verdict: Verdict) {
+    pub fn remember(&mut self, transaction: Transaction, call: &Call, known: Known) {
         let call = identity(call);
-        self.places[transaction.place()] = Some(Place { transaction, at_ms: now_ms, call, verdict });
+        let Known { verdict, at_ms, hop } = known;
+        self.places[transaction.place()] = Some(Place { transaction, at_ms, call, verdict, hop });
+    }
+}
+
+impl Known {
+    fn of(place: Place) -> Known {
+        Known { verdict: place.verdict, at_ms: place.at_ms, hop: place.hop }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::hash::RandomState;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -12,11 +11,16 @@ use arc_swap::ArcSwap;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::config::{self, Origin, Setup};
+use socket2::Socket;
+
+use crate::config::{self, Listen, Origin, Setup, Transport};
+use crate::connections::Connections;
+use crate::probe;
 use crate::stats::Stats;
 use crate::store::{Store, now_ms};
+use crate::stream::{self, StreamWorker};
 use crate::udp;
-use crate::worker::Worker;
+use crate::worker::{Desk, Worker};
 
 /// How long a worker waits for a datagram before it looks whether it shall stop.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -27,7 +31,9 @@ pub struct Node {
     setup: Arc<ArcSwap<Setup>>,
     pub stats: Stats,
     pub store: Store,
+    pub connections: Arc<Connections>,
     stop: Arc<AtomicBool>,
+    state: RandomState,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -38,32 +44,68 @@ impl Node {
         let store = Store::open(&setup.journal)
             .map_err(|error| place(error, format!("journal {}", setup.journal.directory.display())))?;
         store.keep_basis(setup.policy.basis());
-        let addresses: Vec<SocketAddr> = setup.sip.listen.clone();
-        let workers = setup.sip.workers;
-        let setup = Arc::new(ArcSwap::from_pointee(setup));
-        let stop = Arc::new(AtomicBool::new(false));
-        let state = RandomState::new();
-        let mut node = Node { setup, stats: Stats::default(), store, stop, threads: Vec::new() };
-        for &address in &addresses {
-            refuse_if_taken(address)?;
+        let (listen, workers) = (setup.sip.listen.clone(), setup.sip.workers);
+        let has_proxy = setup.sip.proxy.is_some();
+        let mut node = Node {
+            setup: Arc::new(ArcSwap::from_pointee(setup)),
+            stats: Stats::default(),
+            store,
+            connections: Arc::default(),
+            stop: Arc::new(AtomicBool::new(false)),
+            state: RandomState::new(),
+            threads: Vec::new(),
+        };
+        let mut datagrams = None;
+        // UDP first: what connections bring is passed on from a UDP address in proxy mode.
+        let (udp, streams): (Vec<Listen>, Vec<Listen>) =
+            listen.into_iter().partition(|listen| listen.transport == Transport::Udp);
+        for listen in udp.into_iter().chain(streams) {
+            let Listen { transport, address } = listen;
+            let placed = |error| place(error, format!("listening on {address} ({})", transport.name()));
+            refuse_if_taken(listen).map_err(placed)?;
             for index in 0..workers {
-                let socket = udp::open(address, PATIENCE)
-                    .map_err(|error| place(error, format!("listening on {address} (UDP)")))?;
-                let stats: Arc<crate::stats::WorkerStats> = Arc::default();
-                node.stats.0.push(stats.clone());
-                let worker = Worker {
-                    socket,
-                    setup: node.setup.clone(),
-                    journal: node.store.writer(),
-                    stats,
-                    state: state.clone(),
-                    stop: node.stop.clone(),
-                };
-                let thread = std::thread::Builder::new().name(format!("sip-{index}"));
-                node.threads.push(thread.spawn(move || worker.run())?);
+                let desk = node.desk();
+                let (connections, stop) = (node.connections.clone(), node.stop.clone());
+                match transport {
+                    Transport::Udp => {
+                        let socket = udp::open(address, PATIENCE).map_err(placed)?;
+                        if has_proxy && datagrams.is_none() {
+                            datagrams = Some(socket.try_clone().map_err(placed)?);
+                        }
+                        let worker = Worker { socket, desk, connections, stop };
+                        node.spawn(format!("sip-{index}"), move || worker.run())?;
+                    }
+                    Transport::Tcp | Transport::Tls => {
+                        let listener = stream::listen(address).map_err(placed)?;
+                        let datagrams =
+                            datagrams.as_ref().map(Socket::try_clone).transpose().map_err(placed)?;
+                        let worker = StreamWorker { listener, transport, desk, connections, datagrams, stop };
+                        node.spawn(format!("{}-{index}", transport.name().to_lowercase()), move || {
+                            if let Err(error) = worker.run() {
+                                log(&format!("{address} ({}): {error}", transport.name()));
+                            }
+                        })?;
+                    }
+                }
             }
         }
+        if has_proxy {
+            let (setup, stop) = (node.setup.clone(), node.stop.clone());
+            node.spawn("probe".to_owned(), move || probe::run(&setup, &stop))?;
+        }
         Ok(node)
+    }
+
+    /// What a worker needs to answer, with counters and an end of the journal of its own.
+    fn desk(&mut self) -> Desk {
+        let stats: Arc<crate::stats::WorkerStats> = Arc::default();
+        self.stats.0.push(stats.clone());
+        Desk::new(self.setup.clone(), self.store.writer(), stats, self.state.clone())
+    }
+
+    fn spawn(&mut self, name: String, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.threads.push(std::thread::Builder::new().name(name).spawn(run)?);
+        Ok(())
     }
 
     pub fn setup(&self) -> Arc<Setup> {
@@ -72,7 +114,11 @@ impl Node {
 
     /// Swaps the configuration; sockets, workers and the journal's place stay as they are until a restart.
     pub fn swap(&self, setup: Setup) {
-        setup.policy.inherit_caps(&self.setup().policy);
+        let before = self.setup();
+        setup.policy.inherit_caps(&before.policy);
+        if let (Some(proxy), Some(before)) = (&setup.sip.proxy, &before.sip.proxy) {
+            proxy.inherit(before);
+        }
         self.store.keep_basis(setup.policy.basis());
         self.store.set_keep_days(setup.journal.keep_days);
         self.setup.store(Arc::new(setup));
@@ -97,13 +143,26 @@ impl Drop for Node {
 }
 
 /// Workers share an address, so the kernel would let another program's socket of this user share it too.
-fn refuse_if_taken(address: SocketAddr) -> io::Result<()> {
+fn refuse_if_taken(listen: Listen) -> io::Result<()> {
+    let Listen { transport, address } = listen;
     if address.port() == 0 {
-        return Err(io::Error::other(format!("listening on {address} (UDP): name a port")));
+        return Err(io::Error::other("name a port"));
     }
-    match std::net::UdpSocket::bind(address) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(io::Error::new(error.kind(), format!("listening on {address} (UDP): {error}"))),
+    match transport {
+        Transport::Udp => std::net::UdpSocket::bind(address).map(drop),
+        Transport::Tcp | Transport::Tls => std::net::TcpListener::bind(address).map(drop),
+    }
+}
+
+/// As many files as the system lets this process have: a connection is one.
+fn raise_file_limit() {
+    // SAFETY: plain numbers in, plain numbers out.
+    unsafe {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
     }
 }
 
@@ -111,14 +170,21 @@ fn refuse_if_taken(address: SocketAddr) -> io::Result<()> {
 pub fn serve(origin: &Origin) -> Result<(), Box<dyn std::error::Error>> {
     let setup = config::load(origin)?;
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
-    let listening: Vec<String> = setup.sip.listen.iter().map(SocketAddr::to_string).collect();
+    let listening: Vec<String> = setup
+        .sip
+        .listen
+        .iter()
+        .map(|listen| format!("{} ({})", listen.address, listen.transport.name()))
+        .collect();
+    let mode = if setup.sip.proxy.is_some() { "proxy" } else { "redirect" };
+    raise_file_limit();
     let trunks = setup.policy.trunks.len();
     let node = Node::start(setup)?;
     for (path, damaged) in &node.store.damaged {
         log(&format!("journal: {}: {damaged} slots hold no whole record", path.display()));
     }
     log(&format!(
-        "ready: listening on {} (UDP), {trunks} trunks, configuration {origin}",
+        "ready: listening on {}, {mode} mode, {trunks} trunks, configuration {origin}",
         listening.join(", ")
     ));
 
@@ -150,8 +216,9 @@ fn reload(node: &Node, origin: &Origin) {
     match config::load(origin) {
         Ok(setup) => {
             let before = node.setup();
-            if setup.sip.listen != before.sip.listen || setup.sip.workers != before.sip.workers {
-                log("reload: listen and workers change at the next start");
+            let sip = |setup: &Setup| (setup.sip.listen.clone(), setup.sip.workers, setup.sip.mode);
+            if sip(&setup) != sip(&before) {
+                log("reload: listen, workers and mode change at the next start");
             }
             node.swap(setup);
             log(&format!("reload: {origin} is in force, basis {:016x}", node.setup().policy.basis_id()));
@@ -169,7 +236,7 @@ fn reload(node: &Node, origin: &Origin) {
 #[derive(Default)]
 struct Reporter {
     calls: u64,
-    troubles: [u64; 4],
+    troubles: [u64; 8],
     failing: bool,
 }
 
@@ -194,13 +261,28 @@ impl Reporter {
             stats.sum(|worker| &worker.unknown_source),
             stats.sum(|worker| &worker.panics),
             stats.sum(|worker| &worker.unsent),
+            node.connections.refused.load(Ordering::Relaxed),
+            node.connections.too_slow.load(Ordering::Relaxed),
+            node.connections.unframed.load(Ordering::Relaxed),
+            node.connections.failed_handshakes.load(Ordering::Relaxed),
         ];
-        let names =
-            ["verdicts the journal lost", "calls from unknown sources", "stumbles", "answers not sent"];
+        let names = [
+            "verdicts the journal lost",
+            "calls from unknown sources",
+            "stumbles",
+            "answers not sent",
+            "connections turned away, there were too many",
+            "connections closed, too slow",
+            "connections closed, no end of a message to be found",
+            "TLS handshakes failed",
+        ];
         for index in 0..troubles.len() {
             if troubles[index] != self.troubles[index] {
                 log(&format!("{}: {}", names[index], troubles[index]));
             }
+        }
+        if troubles[7] != self.troubles[7] {
+            log(&format!("the last TLS handshake that failed: {}", node.connections.last_failure()));
         }
         self.troubles = troubles;
         let failing = node.store.failing();
@@ -215,7 +297,7 @@ impl Reporter {
 }
 
 /// One line to standard error with its time.
-fn log(text: &str) {
+pub fn log(text: &str) {
     let now = jiff::Timestamp::from_millisecond(now_ms()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     eprintln!("{now:.3} {text}");
 }

@@ -42,6 +42,11 @@ pub struct WorkerStats {
     /// Messages that made the node stumble: each is a bug, and its call went on unjudged.
     pub panics: Counter,
     pub unsent: Counter,
+    /// In proxy mode: requests and responses passed on, and INVITEs sent to another next hop because the one
+    /// before was silent.
+    pub passed_on: Counter,
+    pub passed_back: Counter,
+    pub moved_on: Counter,
     /// Verdicts that the journal could not keep.
     pub journal_lost: Counter,
     /// Time spent in verdicts, nanoseconds.
@@ -63,6 +68,9 @@ impl Default for WorkerStats {
             unknown_source: Counter::default(),
             panics: Counter::default(),
             unsent: Counter::default(),
+            passed_on: Counter::default(),
+            passed_back: Counter::default(),
+            moved_on: Counter::default(),
             journal_lost: Counter::default(),
             took_ns: Counter::default(),
         }

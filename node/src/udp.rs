@@ -141,6 +141,11 @@ impl Outbox {
         }
     }
 
+    /// What was appended since the last commit.
+    pub fn uncommitted(&self) -> &[u8] {
+        &self.bytes[self.start()..]
+    }
+
     /// Drops what was appended since the last commit.
     pub fn discard(&mut self) {
         self.bytes.truncate(self.start());

@@ -1,7 +1,8 @@
-//! A worker: one thread, one UDP socket, one end of the journal.
+//! A worker: one thread that answers SIP, with its own end of the journal.
 //!
-//! Receive a batch, answer each message, send the batch. No lock, no log line, and after the first calls no
-//! allocation. The configuration is one pointer that is looked at once a batch.
+//! Over UDP: receive a batch, answer each message, send the batch. No lock, no log line, and after the first
+//! calls no allocation. The configuration is one pointer that is looked at once a batch. Connections have the
+//! same [`Desk`] ([`crate::stream`]).
 
 use std::hash::RandomState;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,19 +15,78 @@ use sip::Parser;
 use socket2::Socket;
 
 use crate::config::Setup;
-use crate::door::{Door, Moment};
+use crate::connections::Connections;
+use crate::door::{Destination, Door, Moment, Peer};
 use crate::retransmission::Recent;
 use crate::stats::WorkerStats;
 use crate::store::{Writer, now_ms};
 use crate::udp::{Inbox, Outbox};
 
-/// What a worker is given.
+/// What answering takes, whatever a message came by.
+pub struct Desk {
+    setup: arc_swap::Cache<Arc<ArcSwap<Setup>>, Arc<Setup>>,
+    journal: Writer,
+    pub stats: Arc<WorkerStats>,
+    recent: Recent,
+    parser: Parser,
+}
+
+impl Desk {
+    pub fn new(
+        setup: Arc<ArcSwap<Setup>>,
+        journal: Writer,
+        stats: Arc<WorkerStats>,
+        state: RandomState,
+    ) -> Desk {
+        let setup = arc_swap::Cache::new(setup);
+        Desk { setup, journal, stats, recent: Recent::new(state), parser: Parser::new() }
+    }
+
+    /// The configuration in force.
+    pub fn setup(&self) -> Arc<Setup> {
+        self.setup.arc_swap().load_full()
+    }
+
+    /// Looks after the journal; called now and then, also while no call comes.
+    pub fn tick(&mut self) {
+        self.journal.tick(now_ms());
+    }
+
+    /// Answers one message; `out` stays as it is where nothing is to be sent.
+    pub fn answer(&mut self, message: &[u8], peer: Peer, out: &mut Vec<u8>) -> Destination {
+        self.answer_at(message, peer, now_ms(), out)
+    }
+
+    fn answer_at(&mut self, message: &[u8], peer: Peer, now_ms: i64, out: &mut Vec<u8>) -> Destination {
+        let start = out.len();
+        let moment = Moment { now_ms, started: Instant::now() };
+        let answered = catch_unwind(AssertUnwindSafe(|| {
+            let Desk { setup, journal, stats, recent, parser } = self;
+            let journal_failing = journal.is_failing();
+            let mut door = Door { setup: setup.load(), recent, journal, stats, journal_failing };
+            door.handle(parser, message, peer, moment, out)
+        }));
+        answered.unwrap_or_else(|_| {
+            // A bug: this call goes on unjudged by the switch's own time-out, the node goes on.
+            out.truncate(start);
+            self.stats.panics.add(1);
+            peer.destination()
+        })
+    }
+
+    /// Answers a message that cannot be taken, as far as it can be read.
+    pub fn refuse(&mut self, message: &[u8], peer: Peer, status: &str, what: &str, out: &mut Vec<u8>) {
+        let Desk { setup, journal, stats, recent, parser } = self;
+        let mut door = Door { setup: setup.load(), recent, journal, stats, journal_failing: false };
+        door.refuse(parser, message, peer, status, what, out);
+    }
+}
+
+/// What a UDP worker is given.
 pub struct Worker {
     pub socket: Socket,
-    pub setup: Arc<ArcSwap<Setup>>,
-    pub journal: Writer,
-    pub stats: Arc<WorkerStats>,
-    pub state: RandomState,
+    pub desk: Desk,
+    pub connections: Arc<Connections>,
     pub stop: Arc<AtomicBool>,
 }
 
@@ -35,9 +95,6 @@ impl Worker {
     pub fn run(mut self) {
         let mut inbox = Inbox::new();
         let mut outbox = Outbox::default();
-        let mut parser = Parser::new();
-        let mut recent = Recent::new(self.state.clone());
-        let mut setup = arc_swap::Cache::new(self.setup.clone());
         while !self.stop.load(Ordering::Relaxed) {
             let received = match inbox.receive(&self.socket) {
                 Ok(n) => n,
@@ -49,31 +106,24 @@ impl Worker {
                 }
             };
             let now_ms = now_ms();
-            self.journal.tick(now_ms);
-            let mut door = Door {
-                setup: setup.load(),
-                recent: &mut recent,
-                journal_failing: self.journal.is_failing(),
-                journal: &mut self.journal,
-                stats: &self.stats,
-            };
+            self.desk.journal.tick(now_ms);
             for index in 0..received {
                 let (message, source) = inbox.message(index);
-                let moment = Moment { now_ms, started: Instant::now() };
-                let answered = catch_unwind(AssertUnwindSafe(|| {
-                    door.handle(&mut parser, message, source, moment, outbox.buffer())
-                }));
-                match answered {
-                    Ok(target) => outbox.commit(target),
-                    // A bug: this call goes on unjudged by the switch's own time-out, the node goes on.
-                    Err(_) => {
+                let peer = Peer { address: source, connection: None };
+                match self.desk.answer_at(message, peer, now_ms, outbox.buffer()) {
+                    Destination::Datagram(to) => outbox.commit(to),
+                    Destination::Connection(id) => {
+                        if !outbox.uncommitted().is_empty()
+                            && !self.connections.send(id, outbox.uncommitted())
+                        {
+                            self.desk.stats.unsent.add(1);
+                        }
                         outbox.discard();
-                        self.stats.panics.add(1);
                     }
                 }
             }
             if !outbox.is_empty() {
-                self.stats.unsent.add(outbox.send(&self.socket) as u64);
+                self.desk.stats.unsent.add(outbox.send(&self.socket) as u64);
             }
         }
     }

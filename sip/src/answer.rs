@@ -61,7 +61,7 @@ impl<'b> Answer<'b> {
 }
 
 /// Text appended to bytes, without the detour that `io::Write` makes.
-struct Text<'b>(&'b mut Vec<u8>);
+pub(crate) struct Text<'b>(pub(crate) &'b mut Vec<u8>);
 
 impl Write for Text<'_> {
     #[inline]
@@ -95,7 +95,7 @@ fn push_number(out: &mut Vec<u8>, number: u16) {
     out.push(b'0' + (number % 10) as u8);
 }
 
-fn top_via(out: &mut Vec<u8>, line: &[u8], via: &Via, source: SocketAddr) {
+pub(crate) fn top_via(out: &mut Vec<u8>, line: &[u8], via: &Via, source: SocketAddr) {
     out.extend_from_slice(b"Via: ");
     let ip = source.ip().to_canonical();
     let mut kept = false;

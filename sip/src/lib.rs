@@ -6,6 +6,7 @@
 
 mod address;
 mod answer;
+mod forward;
 mod frame;
 mod history;
 mod message;
@@ -13,6 +14,7 @@ mod via;
 
 pub use address::{Address, Scheme, each_value, unescape};
 pub use answer::Answer;
+pub use forward::{Forward, FromField, Next, hop_count, pass_back};
 pub use frame::{Frame, LARGEST, Unframed, frame};
 pub use history::diverted_from;
 pub use message::{Broken, Header, Method, Name, Parser, Request, Response};

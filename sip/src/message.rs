@@ -53,6 +53,11 @@ names! {
     HistoryInfo b"history-info",
     Require b"require",
     RecordRoute b"record-route",
+    Route b"route",
+    Identity b"identity" b'y',
+    RemotePartyId b"remote-party-id",
+    PPreferredIdentity b"p-preferred-identity",
+    QalqanVerdict b"qalqan-verdict",
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -122,9 +127,29 @@ impl<'a> Response<'a> {
             .map(move |header| &message[header.value.0 as usize..header.value.1 as usize])
     }
 
+    pub(crate) fn all_lines(&self) -> impl Iterator<Item = (Name, &'a [u8], &'a [u8])> + use<'a> {
+        lines(self.message, self.headers)
+    }
+
+    /// The status line, without its line end.
+    pub(crate) fn status_line(&self) -> &'a [u8] {
+        let end = memchr(b'\n', self.message).unwrap_or(self.message.len());
+        self.message[..end].trim_ascii_end()
+    }
+
     pub fn body(&self) -> &'a [u8] {
         &self.message[self.body..]
     }
+}
+
+fn lines<'a>(
+    message: &'a [u8],
+    headers: &'a [Header],
+) -> impl Iterator<Item = (Name, &'a [u8], &'a [u8])> + use<'a> {
+    headers.iter().map(move |header| {
+        let part = |(from, to): (u32, u32)| &message[from as usize..to as usize];
+        (header.name, part(header.line), part(header.value))
+    })
 }
 
 /// Why a message is not taken as a request.
@@ -287,13 +312,14 @@ impl<'a> Request<'a> {
         self.values(name).next()
     }
 
+    /// Every header line in order, without its line end.
+    pub(crate) fn all_lines(&self) -> impl Iterator<Item = (Name, &'a [u8], &'a [u8])> + use<'a> {
+        lines(self.message, self.headers)
+    }
+
     /// The header lines of one name as they came, without their line end.
     pub(crate) fn lines(&self, name: Name) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
-        let message = self.message;
-        self.headers.iter().filter(move |header| header.name == name).map(move |header| {
-            let part = |(from, to): (u32, u32)| &message[from as usize..to as usize];
-            (part(header.line), part(header.value))
-        })
+        self.all_lines().filter(move |&(found, ..)| found == name).map(|(_, line, value)| (line, value))
     }
 
     /// What is wrong with the header fields every request has (RFC 3261 section 8.1.1), or nothing.

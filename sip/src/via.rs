@@ -1,5 +1,7 @@
 //! Via (RFC 3261 section 20.42): where the answer goes.
 
+use std::net::{IpAddr, SocketAddr};
+
 use crate::each_value;
 
 /// The topmost Via of a request.
@@ -41,6 +43,29 @@ impl<'a> Via<'a> {
             }
         }
         Some(via)
+    }
+}
+
+impl<'a> Via<'a> {
+    /// A parameter, such as `received` (RFC 3261 section 18.2.1); empty where it has no value.
+    pub fn parameter(&self, name: &[u8]) -> Option<&'a [u8]> {
+        self.text.split(|&byte| byte == b';').skip(1).find_map(|part| {
+            let (found, value) = match memchr::memchr(b'=', part) {
+                Some(equals) => (&part[..equals], &part[equals + 1..]),
+                None => (part, &b""[..]),
+            };
+            found.trim_ascii().eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+        })
+    }
+
+    /// Where a response goes next, where an address says so: `received` and `rport`, else sent-by (RFC 3261
+    /// section 18.2.2, RFC 3581 section 4).
+    pub fn response_address(&self) -> Option<SocketAddr> {
+        let text = |bytes: &'a [u8]| std::str::from_utf8(bytes).ok();
+        let host = self.parameter(b"received").filter(|value| !value.is_empty()).unwrap_or(self.host);
+        let ip: IpAddr = text(host)?.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
+        let rport = self.parameter(b"rport").and_then(text).and_then(|port| port.parse().ok());
+        Some(SocketAddr::new(ip, rport.or(self.port).unwrap_or(5060)))
     }
 }
 

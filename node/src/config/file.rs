@@ -8,6 +8,8 @@ use screening::ListName;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::tls::TlsTable;
+
 /// Modes by rule, as written.
 pub type Modes = BTreeMap<String, Spanned<String>>;
 
@@ -41,7 +43,7 @@ pub struct TrunkTable {
     pub numbers: Option<Spanned<PathBuf>>,
     #[serde(default)]
     pub international_prefixes: Vec<String>,
-    pub onward: Option<Spanned<String>>,
+    pub onward: Option<Spanned<Onward>>,
     #[serde(default)]
     pub rules: Modes,
     #[serde(default)]
@@ -53,12 +55,16 @@ pub struct TrunkTable {
 pub struct SipTable {
     pub listen: Vec<Spanned<String>>,
     pub workers: usize,
+    pub mode: Way,
     pub allow: Allow,
     pub block: Spanned<String>,
     pub marks: Marks,
-    pub onward: Option<Spanned<String>>,
+    pub onward: Option<Spanned<Onward>>,
     pub unknown_source: UnknownSource,
     pub redress: Option<Spanned<String>>,
+    pub tls: Option<TlsTable>,
+    pub connections: ConnectionsTable,
+    pub proxy: ProxyTable,
     /// Answers to blocks by single rules.
     pub answers: BTreeMap<String, Spanned<String>>,
 }
@@ -68,14 +74,70 @@ impl Default for SipTable {
         SipTable {
             listen: vec![unplaced("0.0.0.0:5060")],
             workers: 0,
+            mode: Way::default(),
             allow: Allow::default(),
             block: unplaced("603"),
             marks: Marks::default(),
             onward: None,
             unknown_source: UnknownSource::default(),
             redress: None,
+            tls: None,
+            connections: ConnectionsTable::default(),
+            proxy: ProxyTable::default(),
             answers: BTreeMap::new(),
         }
+    }
+}
+
+/// One next hop, or several in the order in which they are tried.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a host and port, or a list of them")]
+pub enum Onward {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Onward {
+    pub fn hops(&self) -> &[String] {
+        match self {
+            Onward::One(hop) => std::slice::from_ref(hop),
+            Onward::Several(hops) => hops,
+        }
+    }
+}
+
+/// Bounds on TCP and TLS connections.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct ConnectionsTable {
+    pub most: usize,
+    pub most_per_source: usize,
+    pub idle_s: u64,
+    pub message_s: u64,
+}
+
+impl Default for ConnectionsTable {
+    fn default() -> ConnectionsTable {
+        ConnectionsTable { most: 20_000, most_per_source: 1000, idle_s: 900, message_s: 10 }
+    }
+}
+
+/// How calls are passed on in proxy mode.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct ProxyTable {
+    /// Host and port that next hops answer to; by default the first address listened on.
+    pub via: Option<Spanned<String>>,
+    pub record_route: bool,
+    /// Whether a mark is written into the display name of From.
+    pub display: bool,
+    pub probe_ms: u64,
+    pub silent_ms: u64,
+}
+
+impl Default for ProxyTable {
+    fn default() -> ProxyTable {
+        ProxyTable { via: None, record_route: false, display: true, probe_ms: 1000, silent_ms: 1500 }
     }
 }
 
@@ -91,6 +153,17 @@ impl Default for JournalTable {
     fn default() -> JournalTable {
         JournalTable { directory: "journal".into(), segment_mb: Spanned::new(0..0, 16), keep_days: 30 }
     }
+}
+
+/// How calls are handled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// The switch asks, and routes by the answer.
+    #[default]
+    Redirect,
+    /// The node stands in the call's way and passes it on itself.
+    Proxy,
 }
 
 /// How a call that may pass is answered.

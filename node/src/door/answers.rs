@@ -32,7 +32,12 @@ impl Reply<'_> {
     }
 
     pub fn bad(&self, out: &mut Vec<u8>, what: &str) {
-        let mut answer = self.start(out, "400 Bad Request");
+        self.warn(out, "400 Bad Request", what);
+    }
+
+    /// An answer that says in words what is wrong.
+    pub fn warn(&self, out: &mut Vec<u8>, status: &str, what: &str) {
+        let mut answer = self.start(out, status);
         // RFC 3261 section 20.43: 399, miscellaneous warning.
         answer.header("Warning", format_args!("399 qalqan \"{what}\""));
         answer.finish();
@@ -122,7 +127,7 @@ fn cause(verdict: &Verdict) -> u8 {
 }
 
 /// The value of the Qalqan-Verdict header field.
-struct Words<'v>(&'v Verdict);
+pub(super) struct Words<'v>(pub(super) &'v Verdict);
 
 impl Display for Words<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -189,7 +194,7 @@ impl Display for Target<'_> {
 }
 
 /// What the network says of the caller after the verdict; none where the call passes unchanged.
-enum Identity {
+pub(super) enum Identity {
     /// A number with the outcome of its verification (3GPP TS 24.229 section 7.2A.20).
     Number {
         number: Party,
@@ -200,7 +205,7 @@ enum Identity {
 }
 
 impl Identity {
-    fn of(call: &Call, verdict: &Verdict, host: SocketAddr) -> Option<Identity> {
+    pub(super) fn of(call: &Call, verdict: &Verdict, host: SocketAddr) -> Option<Identity> {
         let verstat = match verdict.treatment {
             Treatment::Allow | Treatment::Block => return None,
             Treatment::Withhold => return Some(Identity::Hidden),
@@ -212,7 +217,7 @@ impl Identity {
         number.number().map(|_| Identity::Number { number, host, verstat })
     }
 
-    fn is_hidden(&self) -> bool {
+    pub(super) fn is_hidden(&self) -> bool {
         matches!(self, Identity::Hidden)
     }
 }

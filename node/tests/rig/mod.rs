@@ -2,8 +2,8 @@
 #![allow(dead_code)] // Each test file uses its part.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -35,12 +35,12 @@ pub struct Site {
 }
 
 /// Ports for nodes under test: apart from each other within a process by counting, between processes by pid.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = 20_000 + (std::process::id() % 400) as u16 * 100 + n % 100;
-        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+        if UdpSocket::bind(("127.0.0.1", port)).is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }
@@ -261,6 +261,67 @@ impl Switch {
         let silent = self.answer().is_none();
         self.socket.set_read_timeout(Some(Duration::from_secs(3))).expect("a time");
         silent
+    }
+}
+
+/// A switch's connection to a node, over TCP or anything that a TCP connection carries.
+pub struct Line<S> {
+    pub stream: S,
+    held: Vec<u8>,
+}
+
+/// Connects from a trunk's address.
+pub fn connect(source: &str, to: SocketAddr) -> TcpStream {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::new(source.parse().expect("an address"), 0).into()).expect("a loopback address");
+    socket.connect(&to.into()).expect("the node listens");
+    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a time");
+    socket.into()
+}
+
+impl<S: Read + Write> Line<S> {
+    pub fn new(stream: S) -> Line<S> {
+        Line { stream, held: Vec::new() }
+    }
+
+    pub fn send(&mut self, message: impl AsRef<[u8]>) {
+        self.stream.write_all(message.as_ref()).expect("written");
+        self.stream.flush().expect("written");
+    }
+
+    /// The next answer, without a body; none at the end of the stream or when nothing comes in time.
+    pub fn answer(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.held.windows(4).position(|four| four == b"\r\n\r\n") {
+                return Some(
+                    String::from_utf8_lossy(&self.held.drain(..end + 4).collect::<Vec<u8>>()).into(),
+                );
+            }
+            let mut piece = [0; 65_536];
+            match self.stream.read(&mut piece) {
+                Ok(0) | Err(_) => return None,
+                Ok(n) => self.held.extend_from_slice(&piece[..n]),
+            }
+        }
+    }
+
+    #[track_caller]
+    pub fn ask(&mut self, message: impl AsRef<[u8]>) -> String {
+        self.send(&message);
+        self.answer().unwrap_or_else(|| panic!("no answer to {}", String::from_utf8_lossy(message.as_ref())))
+    }
+
+    /// Whether the node closes the connection, whatever it says before.
+    pub fn is_closed(&mut self) -> bool {
+        let mut piece = [0; 65_536];
+        loop {
+            match self.stream.read(&mut piece) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
+            }
+        }
     }
 }
 

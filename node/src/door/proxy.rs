@@ -1,0 +1,446 @@
+//! Proxy mode: calls go through this node to the next hop, marked or with their number withheld.
+//!
+//! A stateless proxy (RFC 3261 section 16.11): nothing is kept of a call but what retransmissions need anyway.
+//! A refusal is this node's own answer; everything else is passed on over UDP, and responses find their way
+//! back by Via. Whatever goes wrong in judging, the call is passed on.
+
+use std::fmt::{self, Display};
+use std::hash::{DefaultHasher, Hasher};
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use call::{Call, Label, Reason, Rule, Treatment, TrunkId, Verdict};
+use screening::screen;
+use sip::{Address, Forward, FromField, Method, Name, Parser, Request, Scheme, hop_count, pass_back};
+
+use super::answers::{Identity, Reply, Words};
+use super::{Destination, Door, Moment, Peer, fields, not_a_call};
+use crate::config::{Proxy, UnknownSource};
+use crate::connections::ConnectionId;
+use crate::retransmission::{Known, Transaction};
+
+/// Nobody but this node says what it decided, and a number that is withheld must not stand elsewhere.
+const CLAIMED: [Name; 1] = [Name::QalqanVerdict];
+const MARKED: [Name; 2] = [Name::QalqanVerdict, Name::PAssertedIdentity];
+const WITHHELD: [Name; 6] = [
+    Name::QalqanVerdict,
+    Name::PAssertedIdentity,
+    Name::Privacy,
+    Name::RemotePartyId,
+    Name::PPreferredIdentity,
+    Name::Identity,
+];
+
+impl Door<'_> {
+    /// Passes a request on, or answers it in its stead; none where it is for this node itself.
+    pub(super) fn pass(
+        &mut self,
+        proxy: &Proxy,
+        reply: &Reply,
+        transaction: Transaction,
+        peer: Peer,
+        moment: Moment,
+        out: &mut Vec<u8>,
+    ) -> Option<Destination> {
+        let request = reply.request;
+        let back = peer.answer_to(reply.via);
+        let uri = Address::from_uri(request.uri);
+        if request.method == Method::Options && uri.is_some_and(|uri| uri.user.is_empty()) {
+            return None;
+        }
+        let trunk = self.setup.sources.trunk(peer.address.ip());
+        let from_hop = proxy.hops.iter().any(|hop| hop.address.ip() == peer.address.ip().to_canonical());
+        let refuse = |door: &mut Self, out: &mut Vec<u8>, status: &str| {
+            door.stats.refused_requests.add(1);
+            if request.method != Method::Ack {
+                reply.plain(out, status);
+            }
+            Some(back)
+        };
+        if hop_count(request) == Some(0) {
+            return refuse(self, out, "483 Too Many Hops");
+        }
+        let routed = Routed::of(request, proxy);
+        let known = self.recent.known(transaction, moment.now_ms);
+        let sender = Sender { peer, transaction, routed };
+        match request.method {
+            Method::Invite if trunk.is_some() || !from_hop => {
+                self.pass_invite(proxy, reply, sender, moment, out)
+            }
+            // A call that was refused here went nowhere.
+            Method::Cancel if known.is_some_and(|known| known.verdict.treatment == Treatment::Block) => None,
+            _ if trunk.is_none() && !from_hop => {
+                self.stats.unknown_source.add(1);
+                match self.setup.sip.unknown_source {
+                    UnknownSource::Refuse => refuse(self, out, "403 Forbidden"),
+                    UnknownSource::Silent => Some(back),
+                }
+            }
+            _ => {
+                let hop = trunk.map(|trunk| {
+                    let route = proxy.route(trunk);
+                    let place = known.map_or_else(|| first_up(proxy, route), |known| usize::from(known.hop));
+                    proxy.hops[usize::from(route[place.min(route.len() - 1)])].address
+                });
+                let Some(target) = self.target(proxy, reply, routed, hop) else {
+                    return refuse(self, out, "404 Not Found");
+                };
+                let hides = routed.is_some_and(|routed| routed.hides(request));
+                self.send(proxy, reply, sender, target, None, hides, out);
+                Some(Destination::Datagram(target))
+            }
+        }
+    }
+
+    /// An INVITE from a trunk, or an emergency call from anywhere.
+    fn pass_invite(
+        &mut self,
+        proxy: &Proxy,
+        reply: &Reply,
+        sender: Sender,
+        moment: Moment,
+        out: &mut Vec<u8>,
+    ) -> Option<Destination> {
+        let request = reply.request;
+        let back = sender.peer.answer_to(reply.via);
+        let policy = &self.setup.policy;
+        let trunk = self.setup.sources.trunk(sender.peer.address.ip());
+        let in_dialog = matches!(not_a_call(request), Some(status) if status.starts_with("481"));
+        let call = match trunk {
+            Some(trunk) => {
+                if let Some(status) = not_a_call(request).filter(|_| !in_dialog) {
+                    self.stats.refused_requests.add(1);
+                    reply.plain(out, status);
+                    return Some(back);
+                }
+                fields::read(policy, request, trunk, moment.now_ms)
+            }
+            None => {
+                self.stats.unknown_source.add(1);
+                let Some(call) = fields::emergency_from_anywhere(policy, request, moment.now_ms) else {
+                    if self.setup.sip.unknown_source == UnknownSource::Refuse {
+                        reply.plain(out, "403 Forbidden");
+                    }
+                    return Some(back);
+                };
+                call
+            }
+        };
+        let route = proxy.route(call.trunk);
+        if route.is_empty() {
+            // Only an emergency call from an address of no trunk comes here without a next hop.
+            reply.plain(out, "503 Service Unavailable");
+            return Some(back);
+        }
+        let mut known = self.recent.same_call(sender.transaction, &call, moment.now_ms);
+        let verdict = match known {
+            Some(known) => {
+                self.stats.retransmissions.add(1);
+                known.verdict
+            }
+            None => self.judge(&call, trunk),
+        };
+        // Within a dialog the number is judged again, or a tag in To would be a way around; but only a refusal
+        // is written down, for the call was written down when it was set up.
+        if known.is_none() && (!in_dialog || verdict.treatment == Treatment::Block) {
+            self.keep(&call, &verdict, request, moment);
+        }
+        if verdict.treatment == Treatment::Block {
+            let fresh = Known { verdict, at_ms: moment.now_ms, hop: 0 };
+            self.recent.remember(sender.transaction, &call, known.unwrap_or(fresh));
+            reply.verdict(out, &call, &verdict);
+            return Some(back);
+        }
+        let place = match &mut known {
+            Some(known) => self.place_again(proxy, route, sender.transaction, known, moment),
+            None => {
+                let place = first_up(proxy, route);
+                let fresh = Known { verdict, at_ms: moment.now_ms, hop: place as u8 };
+                self.recent.remember(sender.transaction, &call, fresh);
+                place
+            }
+        };
+        let hop = proxy.hops[usize::from(route[place.min(route.len() - 1)])].address;
+        let target = self.target(proxy, reply, sender.routed, Some(hop)).unwrap_or(hop);
+        let hides = verdict.treatment == Treatment::Withhold;
+        self.send(proxy, reply, sender, target, Some((&call, &verdict)), hides, out);
+        Some(Destination::Datagram(target))
+    }
+
+    /// The verdict; a mistake of ours lets the call pass, and is counted.
+    fn judge(&mut self, call: &Call, trunk: Option<TrunkId>) -> Verdict {
+        if trunk.is_none() {
+            return Verdict::of_rule(Rule::R00, Treatment::Allow, Reason::EmergencyNumber);
+        }
+        let policy = &self.setup.policy;
+        catch_unwind(AssertUnwindSafe(|| screen(policy, call))).unwrap_or_else(|_| {
+            self.stats.panics.add(1);
+            Verdict::of_rule(Rule::R20, Treatment::Allow, Reason::NothingAgainst)
+        })
+    }
+
+    /// Where a repeated INVITE goes: on to the next of the trunk's hops when nobody answered for so long.
+    fn place_again(
+        &mut self,
+        proxy: &Proxy,
+        route: &[u8],
+        transaction: Transaction,
+        known: &mut Known,
+        moment: Moment,
+    ) -> usize {
+        let waited = moment.now_ms - known.at_ms;
+        let before = usize::from(known.hop);
+        if proxy.silent_ms == 0 || waited < proxy.silent_ms || route.len() < 2 {
+            return before;
+        }
+        let others = (1..route.len()).map(|step| (before + step) % route.len());
+        let next =
+            others.clone().find(|&place| is_up(proxy, route, place)).unwrap_or((before + 1) % route.len());
+        self.stats.moved_on.add(1);
+        self.recent.moved(transaction, next as u8);
+        next
+    }
+
+    /// The address a request goes to: what Route or the Request-URI name (RFC 3261 section 16.6), as far as this
+    /// sender may reach it: a trunk only next hops, a next hop anybody.
+    fn target(
+        &self,
+        proxy: &Proxy,
+        reply: &Reply,
+        routed: Option<Routed>,
+        hop: Option<SocketAddr>,
+    ) -> Option<SocketAddr> {
+        let named = match routed {
+            Some(routed) => match routed.next {
+                Some(route) => address_of(&route),
+                None => Address::from_uri(reply.request.uri).and_then(|uri| address_of(&uri)),
+            },
+            // From a next hop outwards the Request-URI says where to; from a trunk the trunk's route does.
+            None if hop.is_none() => Address::from_uri(reply.request.uri).and_then(|uri| address_of(&uri)),
+            None => None,
+        };
+        let allowed = named.filter(|named| match hop {
+            Some(_) => proxy.hops.iter().any(|hop| hop.address.ip() == named.ip()),
+            None => !is_this_node(proxy, *named),
+        });
+        allowed.or(hop)
+    }
+
+    fn send(
+        &mut self,
+        proxy: &Proxy,
+        reply: &Reply,
+        sender: Sender,
+        target: SocketAddr,
+        judged: Option<(&Call, &Verdict)>,
+        hides: bool,
+        out: &mut Vec<u8>,
+    ) {
+        let request = reply.request;
+        let identity = judged.and_then(|(call, verdict)| Identity::of(call, verdict, reply.source));
+        let label = judged.and_then(|(_, verdict)| verdict.treatment.label());
+        let display = label.and_then(|label: Label| proxy.display[label as usize]);
+        let from = match display {
+            _ if hides => FromField::Anonymous,
+            Some(display) => FromField::Display(display),
+            None => FromField::Keep,
+        };
+        let uri = OwnUri::of(request, proxy, target);
+        let record_route = RecordRoute { via: &proxy.via, of: Routed::token(request), hides };
+        let connection = sender.peer.connection.map(|ConnectionId(id)| id);
+        let forward = Forward {
+            via: &proxy.via,
+            branch: branch(reply),
+            connection,
+            previous: reply.via,
+            source: reply.source,
+            uri: uri.as_ref().map(|uri| uri as &dyn Display),
+            takes_route: sender.routed.is_some(),
+            record_route: (proxy.record_route && request.method == Method::Invite).then_some(&record_route),
+            from,
+            dropped: match () {
+                () if hides => &WITHHELD,
+                () if identity.is_some() => &MARKED,
+                () => &CLAIMED,
+            },
+        };
+        forward.write(request, out, |out| {
+            use std::io::Write;
+            if let Some((_, verdict)) = judged {
+                let _ = write!(out, "Qalqan-Verdict: {}\r\n", Words(verdict));
+            }
+            match &identity {
+                Some(identity) => {
+                    let _ = write!(out, "P-Asserted-Identity: <{identity}>\r\n");
+                    if identity.is_hidden() {
+                        let _ = out.write_all(b"Privacy: id\r\n");
+                    }
+                }
+                None if hides => {
+                    let _ = out.write_all(b"Privacy: id\r\n");
+                }
+                None => {}
+            }
+        });
+        self.stats.passed_on.add(1);
+    }
+
+    /// A response on its way back (RFC 3261 section 16.11).
+    pub(super) fn pass_back(
+        &mut self,
+        proxy: &Proxy,
+        parser: &mut Parser,
+        message: &[u8],
+        peer: Peer,
+        out: &mut Vec<u8>,
+    ) -> Destination {
+        let start = out.len();
+        let is_expected = proxy.hops.iter().any(|hop| hop.address.ip() == peer.address.ip().to_canonical())
+            || self.setup.sources.trunk(peer.address.ip()).is_some();
+        let next = is_expected
+            .then(|| parser.response(message))
+            .flatten()
+            .and_then(|response| pass_back(&response, &proxy.via, out));
+        match next {
+            Some(next) => {
+                let by_connection = next.connection.map(|id| Destination::Connection(ConnectionId(id)));
+                if let Some(to) = by_connection.or_else(|| next.address.map(Destination::Datagram)) {
+                    self.stats.passed_back.add(1);
+                    return to;
+                }
+            }
+            None => self.stats.ignored.add(1),
+        }
+        out.truncate(start);
+        peer.destination()
+    }
+}
+
+/// Who sends a request, and how it came.
+#[derive(Clone, Copy)]
+struct Sender<'r> {
+    peer: Peer,
+    transaction: Transaction,
+    routed: Option<Routed<'r>>,
+}
+
+/// A request whose first Route value names this node: it belongs to a dialog that was set up through it.
+#[derive(Clone, Copy)]
+struct Routed<'r> {
+    next: Option<Address<'r>>,
+    /// The tag of the side whose number is withheld.
+    hidden: Option<&'r [u8]>,
+}
+
+impl<'r> Routed<'r> {
+    fn of(request: &Request<'r>, proxy: &Proxy) -> Option<Routed<'r>> {
+        let mut values = request.values(Name::Route).flat_map(sip::each_value).filter_map(Address::parse);
+        let own = values.next()?;
+        let is_own = own.host.eq_ignore_ascii_case(proxy.via.as_bytes())
+            || own.host == proxy.via.strip_suffix(":5060").unwrap_or("").as_bytes();
+        if !is_own {
+            return None;
+        }
+        let hidden = own.uri_parameter(b"hide").and_then(|_| own.uri_parameter(b"of"));
+        Some(Routed { next: values.next(), hidden })
+    }
+
+    /// The tag of who sends the request, as it stands in Record-Route.
+    fn token<'a>(request: &Request<'a>) -> &'a str {
+        let from = request.value(Name::From).and_then(Address::parse);
+        let tag = from.and_then(|from| from.parameter(b"tag")).unwrap_or_default();
+        let is_token = tag.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(byte));
+        if is_token { std::str::from_utf8(tag).unwrap_or("") } else { "" }
+    }
+
+    /// Whether the sender of this request is the one whose number is withheld.
+    fn hides(&self, request: &Request) -> bool {
+        self.hidden.is_some_and(|hidden| !hidden.is_empty() && hidden == Routed::token(request).as_bytes())
+    }
+}
+
+/// The first of a trunk's next hops that answers; the first of all where none does: better tried than not.
+fn first_up(proxy: &Proxy, route: &[u8]) -> usize {
+    (0..route.len()).find(|&place| is_up(proxy, route, place)).unwrap_or(0)
+}
+
+fn is_up(proxy: &Proxy, route: &[u8], place: usize) -> bool {
+    proxy.hops[usize::from(route[place])].is_up()
+}
+
+/// The address a URI names, if it is one; names are not looked up in a call's time.
+fn address_of(address: &Address) -> Option<SocketAddr> {
+    if !matches!(address.scheme, Scheme::Sip | Scheme::Sips) {
+        return None;
+    }
+    let host = std::str::from_utf8(address.host).ok()?;
+    let bare = || host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
+    host.parse::<SocketAddr>().ok().or_else(|| Some(SocketAddr::new(bare()?, 5060)))
+}
+
+fn is_this_node(proxy: &Proxy, address: SocketAddr) -> bool {
+    proxy.via.parse() == Ok(address) || proxy.via.parse() == Ok(address.ip())
+}
+
+/// A Request-URI that names this node, as it goes on: the same user at the next hop.
+struct OwnUri<'r> {
+    user: &'r str,
+    is_phone: bool,
+    target: SocketAddr,
+}
+
+impl<'r> OwnUri<'r> {
+    fn of(request: &Request<'r>, proxy: &Proxy, target: SocketAddr) -> Option<OwnUri<'r>> {
+        let uri = Address::from_uri(request.uri)?;
+        let names_this_node = matches!(uri.scheme, Scheme::Sip | Scheme::Sips)
+            && (address_of(&uri).is_some_and(|address| is_this_node(proxy, address))
+                || uri.host.eq_ignore_ascii_case(proxy.via.as_bytes()));
+        if !names_this_node {
+            return None;
+        }
+        let is_phone = uri.uri_parameter(b"user").is_some_and(|value| value.eq_ignore_ascii_case(b"phone"));
+        Some(OwnUri { user: std::str::from_utf8(uri.user).ok()?, is_phone, target })
+    }
+}
+
+impl Display for OwnUri<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = if self.user.is_empty() { "" } else { "@" };
+        let phone = if self.is_phone { ";user=phone" } else { "" };
+        write!(f, "sip:{}{at}{}{phone}", self.user, self.target)
+    }
+}
+
+/// This node in a dialog's route, and whose number in it is withheld.
+struct RecordRoute<'r> {
+    via: &'r str,
+    /// The tag of who called.
+    of: &'r str,
+    hides: bool,
+}
+
+impl Display for RecordRoute<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RecordRoute { via, of, hides } = self;
+        match hides {
+            true => write!(f, "<sip:{via};lr;of={of};hide>"),
+            false => write!(f, "<sip:{via};lr>"),
+        }
+    }
+}
+
+/// The same for every message of a transaction, whichever worker meets it and after a restart too.
+fn branch(reply: &Reply) -> u64 {
+    let request = reply.request;
+    let mut hasher = DefaultHasher::new();
+    for part in [reply.via.branch, reply.via.host, request.value(Name::CallId).unwrap_or_default()] {
+        hasher.write(part);
+        hasher.write_u8(0);
+    }
+    hasher.write_u16(reply.via.port.unwrap_or(0));
+    // Peers older than RFC 3261 have no branch of their own for each transaction (section 16.11).
+    let cseq = request.value(Name::CSeq).unwrap_or_default();
+    hasher.write(&cseq[..cseq.iter().take_while(|byte| byte.is_ascii_digit()).count()]);
+    hasher.write(request.value(Name::From).unwrap_or_default());
+    hasher.finish()
+}
