@@ -219,9 +219,9 @@ impl Door<'_> {
             None if hop.is_none() => Address::from_uri(reply.request.uri).and_then(|uri| address_of(&uri)),
             None => None,
         };
-        let allowed = named.filter(|named| match hop {
-            Some(_) => proxy.hops.iter().any(|hop| hop.address.ip() == named.ip()),
-            None => !is_this_node(proxy, *named),
+        let allowed = named.filter(|named| {
+            let may = hop.is_none() || proxy.hops.iter().any(|hop| hop.address.ip() == named.ip());
+            may && !is_this_node(proxy, *named)
         });
         allowed.or(hop)
     }
