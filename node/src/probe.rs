@@ -4,6 +4,7 @@
 //! it is not. The workers read the outcome when they choose where a call goes.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,13 +30,13 @@ pub fn run(setup: &ArcSwap<Setup>, stop: &AtomicBool) {
         let Some(every) = proxy.probe else { continue };
         probes.retain(|address, _| proxy.hops.iter().any(|hop| hop.address == *address));
         for hop in &proxy.hops {
-            if !probes.contains_key(&hop.address) {
-                match Probe::open(hop.address) {
-                    Ok(probe) => _ = probes.insert(hop.address, probe),
+            let probe = match probes.entry(hop.address) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => match Probe::open(hop.address) {
+                    Ok(probe) => place.insert(probe),
                     Err(_) => continue,
-                }
-            }
-            let probe = probes.get_mut(&hop.address).expect("just put there");
+                },
+            };
             if let Some(is_up) = probe.step(hop, every, Instant::now())
                 && hop.note(is_up)
             {

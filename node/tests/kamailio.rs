@@ -3,41 +3,13 @@
 mod rig;
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rig::{ACCESS, INTERNATIONAL, NATIONAL, Site, wait};
+use rig::{ACCESS, INTERNATIONAL, NATIONAL, Running, Site, repository, scenario, start, wait};
 
 const NEXT_HOP: u16 = 15_080;
 const PROXY_PORT: u16 = 15_060;
-
-fn repository() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-fn scenario(name: &str) -> PathBuf {
-    repository().join("node/tests/sipp").join(name)
-}
-
-/// A program that is stopped at the end of the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Kamailio's main process ends its children on TERM.
-        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
-        std::thread::sleep(Duration::from_millis(300));
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start(command: &mut Command) -> Running {
-    Running(
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts"),
-    )
-}
 
 struct Country<'s> {
     site: &'s Site,

@@ -111,6 +111,9 @@ fn calls_go_on_marked_withheld_or_not_at_all() {
     assert_eq!(header(&got, "From"), Some("\"Anonymous\" <sip:anonymous@anonymous.invalid>;tag=1"));
     assert_eq!(header(&got, "P-Asserted-Identity"), Some("<sip:anonymous@anonymous.invalid>"));
     assert_eq!(header(&got, "Privacy"), Some("id"));
+    // Its answers repeat From as it was sent (RFC 3261 section 8.2.6.2).
+    hop.answer(&node, &got, "180 Ringing");
+    assert_eq!(header(&abroad.answer().expect("ringing"), "From"), Some("<sip:+77017654321@x>;tag=1"));
 
     // Blocked: answered here, and its ACK goes nowhere.
     let blocked = abroad.invite(&Invite { from: "sip:+77272501234@x", call_id: "b", ..Invite::default() });

@@ -15,6 +15,8 @@ pub struct Forward<'f> {
     pub branch: u64,
     /// Written into the Via's parameter `c`; it comes back with the responses.
     pub connection: Option<u64>,
+    /// Written into the Via's parameter `f`; [`pass_back`] hands it over so that From can be as it was.
+    pub kept_from: Option<&'f str>,
     /// The topmost Via of the request, and where it really came from (section 18.2.1).
     pub previous: &'f Via<'f>,
     pub source: SocketAddr,
@@ -95,6 +97,9 @@ impl Forward<'_> {
         if let Some(connection) = self.connection {
             let _ = write!(Text(out), ";c={connection:x}");
         }
+        if let Some(kept) = self.kept_from {
+            let _ = write!(Text(out), ";f={kept}");
+        }
         out.extend_from_slice(b"\r\n");
         if let Some(route) = self.record_route {
             let _ = write!(Text(out), "Record-Route: {route}\r\n");
@@ -140,7 +145,15 @@ pub struct Next {
 }
 
 /// Writes a response without its topmost Via, which must be this node's; none where it is not.
-pub fn pass_back(response: &Response, via: &str, out: &mut Vec<u8>) -> Option<Next> {
+///
+/// `from` makes the value of From, as it was when the request came (RFC 3261 section 8.2.6.2), of the Via's
+/// parameter `f`.
+pub fn pass_back(
+    response: &Response,
+    via: &str,
+    from: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
+    out: &mut Vec<u8>,
+) -> Option<Next> {
     let mut values = response.values(Name::Via).flat_map(each_value);
     let own = Via::parse(values.next()?)?;
     let below = Via::parse(values.next()?)?;
@@ -149,6 +162,7 @@ pub fn pass_back(response: &Response, via: &str, out: &mut Vec<u8>) -> Option<Ne
     }
     let connection =
         own.parameter(b"c").and_then(|id| u64::from_str_radix(std::str::from_utf8(id).ok()?, 16).ok());
+    let from = own.parameter(b"f").and_then(from);
     out.extend_from_slice(response.status_line());
     out.extend_from_slice(b"\r\n");
     let mut is_first = true;
@@ -158,6 +172,11 @@ pub fn pass_back(response: &Response, via: &str, out: &mut Vec<u8>) -> Option<Ne
             let Some(rest) = after_first(value) else { continue };
             out.extend_from_slice(b"Via: ");
             out.extend_from_slice(rest);
+        } else if name == Name::From
+            && let Some(from) = &from
+        {
+            out.extend_from_slice(b"From: ");
+            out.extend_from_slice(from);
         } else {
             out.extend_from_slice(line);
         }
@@ -197,6 +216,7 @@ mod tests {
             via: "192.0.2.5:5060",
             branch: 0xab,
             connection: Some(0x1f),
+            kept_from: Some("xyz"),
             previous: &previous,
             source: "198.51.100.1:7000".parse().unwrap(),
             uri: Some(&"sip:+77011234567@192.0.2.10:5080"),
@@ -214,7 +234,7 @@ mod tests {
         assert_eq!(
             forward(FromField::Anonymous, true),
             "INVITE sip:+77011234567@192.0.2.10:5080 SIP/2.0\r\n\
-             Via: SIP/2.0/UDP 192.0.2.5:5060;branch=z9hG4bKq00000000000000ab;c=1f\r\n\
+             Via: SIP/2.0/UDP 192.0.2.5:5060;branch=z9hG4bKq00000000000000ab;c=1f;f=xyz\r\n\
              Record-Route: <sip:192.0.2.5;lr>\r\n\
              Via: SIP/2.0/UDP 10.0.0.1:5070;branch=z9hG4bK1;received=198.51.100.1;rport=7000, SIP/2.0/TCP 10.0.0.2;branch=z9hG4bK0\r\n\
              Route: <sip:192.0.2.6;lr>\r\nMax-Forwards: 69\r\n\
@@ -233,7 +253,8 @@ mod tests {
                 format!("SIP/2.0 180 Ringing\r\n{vias}From: <sip:a@b>;tag=1\r\nContent-Length: 0\r\n\r\n");
             let mut parser = Parser::new();
             let mut out = Vec::new();
-            let next = pass_back(&parser.response(text.as_bytes())?, "192.0.2.5:5060", &mut out)?;
+            let from = |kept: &[u8]| (kept == b"xyz").then(|| b"<sip:before@b>;tag=1".to_vec());
+            let next = pass_back(&parser.response(text.as_bytes())?, "192.0.2.5:5060", from, &mut out)?;
             Some((next, String::from_utf8(out).unwrap()))
         };
         let below = "SIP/2.0/UDP gw.example;branch=z9hG4bK1;received=198.51.100.1;rport=7000";
@@ -247,6 +268,8 @@ mod tests {
             assert_eq!(next.connection, Some(0x1f));
             assert_eq!(next.address, "198.51.100.1:7000".parse().ok());
         }
+        let (_, text) = response(&format!("v: SIP/2.0/UDP 192.0.2.5;f=xyz, {below}\r\n")).unwrap();
+        assert!(text.contains("\r\nFrom: <sip:before@b>;tag=1\r\n"), "{text}");
         assert_eq!(response(&format!("Via: SIP/2.0/UDP 192.0.2.66:5060\r\nVia: {below}\r\n")), None);
         assert_eq!(response("Via: SIP/2.0/UDP 192.0.2.5:5060\r\n"), None, "nobody is below");
     }

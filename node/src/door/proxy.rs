@@ -8,7 +8,9 @@ use std::fmt::{self, Display};
 use std::hash::{DefaultHasher, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
 
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use call::{Call, Label, Reason, Rule, Treatment, TrunkId, Verdict};
 use screening::screen;
 use sip::{Address, Forward, FromField, Method, Name, Parser, Request, Scheme, hop_count, pass_back};
@@ -62,11 +64,9 @@ impl Door<'_> {
         }
         let routed = Routed::of(request, proxy);
         let known = self.recent.known(transaction, moment.now_ms);
-        let sender = Sender { peer, transaction, routed };
+        let sender = Sender { proxy, peer, transaction, routed };
         match request.method {
-            Method::Invite if trunk.is_some() || !from_hop => {
-                self.pass_invite(proxy, reply, sender, moment, out)
-            }
+            Method::Invite if trunk.is_some() || !from_hop => self.pass_invite(reply, sender, moment, out),
             // A call that was refused here went nowhere.
             Method::Cancel if known.is_some_and(|known| known.verdict.treatment == Treatment::Block) => None,
             _ if trunk.is_none() && !from_hop => {
@@ -85,8 +85,10 @@ impl Door<'_> {
                 let Some(target) = self.target(proxy, reply, routed, hop) else {
                     return refuse(self, out, "404 Not Found");
                 };
-                let hides = routed.is_some_and(|routed| routed.hides(request));
-                self.send(proxy, reply, sender, target, None, hides, out);
+                // CANCEL and ACK say of the caller what their INVITE said (RFC 3261 sections 9.1, 17.1.1.3).
+                let hides = routed.is_some_and(|routed| routed.hides(request))
+                    || known.is_some_and(|known| known.verdict.treatment == Treatment::Withhold);
+                self.send(reply, sender, target, None, hides, out);
                 Some(Destination::Datagram(target))
             }
         }
@@ -95,13 +97,12 @@ impl Door<'_> {
     /// An INVITE from a trunk, or an emergency call from anywhere.
     fn pass_invite(
         &mut self,
-        proxy: &Proxy,
         reply: &Reply,
         sender: Sender,
         moment: Moment,
         out: &mut Vec<u8>,
     ) -> Option<Destination> {
-        let request = reply.request;
+        let (request, proxy) = (reply.request, sender.proxy);
         let back = sender.peer.answer_to(reply.via);
         let policy = &self.setup.policy;
         let trunk = self.setup.sources.trunk(sender.peer.address.ip());
@@ -163,7 +164,7 @@ impl Door<'_> {
         let hop = proxy.hops[usize::from(route[place.min(route.len() - 1)])].address;
         let target = self.target(proxy, reply, sender.routed, Some(hop)).unwrap_or(hop);
         let hides = verdict.treatment == Treatment::Withhold;
-        self.send(proxy, reply, sender, target, Some((&call, &verdict)), hides, out);
+        self.send(reply, sender, target, Some((&call, &verdict)), hides, out);
         Some(Destination::Datagram(target))
     }
 
@@ -226,9 +227,9 @@ impl Door<'_> {
         allowed.or(hop)
     }
 
+    /// Writes the request as it goes on to `target`.
     fn send(
         &mut self,
-        proxy: &Proxy,
         reply: &Reply,
         sender: Sender,
         target: SocketAddr,
@@ -236,7 +237,7 @@ impl Door<'_> {
         hides: bool,
         out: &mut Vec<u8>,
     ) {
-        let request = reply.request;
+        let (request, proxy) = (reply.request, sender.proxy);
         let identity = judged.and_then(|(call, verdict)| Identity::of(call, verdict, reply.source));
         let label = judged.and_then(|(_, verdict)| verdict.treatment.label());
         let display = label.and_then(|label: Label| proxy.display[label as usize]);
@@ -247,11 +248,13 @@ impl Door<'_> {
         };
         let uri = OwnUri::of(request, proxy, target);
         let record_route = RecordRoute { via: &proxy.via, of: Routed::token(request), hides };
+        let kept = hides.then(|| request.value(Name::From).and_then(seal)).flatten();
         let connection = sender.peer.connection.map(|ConnectionId(id)| id);
         let forward = Forward {
             via: &proxy.via,
             branch: branch(reply),
             connection,
+            kept_from: kept.as_deref(),
             previous: reply.via,
             source: reply.source,
             uri: uri.as_ref().map(|uri| uri as &dyn Display),
@@ -300,7 +303,7 @@ impl Door<'_> {
         let next = is_expected
             .then(|| parser.response(message))
             .flatten()
-            .and_then(|response| pass_back(&response, &proxy.via, out));
+            .and_then(|response| pass_back(&response, &proxy.via, unseal, out));
         match next {
             Some(next) => {
                 let by_connection = next.connection.map(|id| Destination::Connection(ConnectionId(id)));
@@ -319,6 +322,7 @@ impl Door<'_> {
 /// Who sends a request, and how it came.
 #[derive(Clone, Copy)]
 struct Sender<'r> {
+    proxy: &'r Proxy,
     peer: Peer,
     transaction: Transaction,
     routed: Option<Routed<'r>>,
@@ -427,6 +431,42 @@ impl Display for RecordRoute<'_> {
             false => write!(f, "<sip:{via};lr>"),
         }
     }
+}
+
+/// The key that From travels under while it is withheld: of this process alone.
+static KEY: LazyLock<RandomizedNonceKey> = LazyLock::new(|| {
+    let mut key = [0; 32];
+    aws_lc_rs::rand::fill(&mut key).expect("the system has randomness");
+    RandomizedNonceKey::new(&AES_256_GCM, &key).expect("32 bytes")
+});
+
+/// The longest From that is given back as it was.
+const LONGEST_FROM: usize = 400;
+
+/// A value that nobody but this process reads, in letters that a parameter may have.
+fn seal(value: &[u8]) -> Option<String> {
+    use std::fmt::Write;
+    if value.len() > LONGEST_FROM {
+        return None;
+    }
+    let mut bytes = value.to_vec();
+    let nonce = KEY.seal_in_place_append_tag(Aad::empty(), &mut bytes).ok()?;
+    let mut text = String::with_capacity(2 * (NONCE_LEN + bytes.len()));
+    nonce.as_ref().iter().chain(&bytes).try_for_each(|byte| write!(text, "{byte:02x}")).ok()?;
+    Some(text)
+}
+
+fn unseal(text: &[u8]) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    let bytes: Option<Vec<u8>> =
+        text.chunks(2).map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?)).collect();
+    let bytes = bytes?;
+    let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN)?;
+    let mut sealed = sealed.to_vec();
+    let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+    let length = KEY.open_in_place(nonce, Aad::empty(), &mut sealed).ok()?.len();
+    sealed.truncate(length);
+    Some(sealed)
 }
 
 /// The same for every message of a transaction, whichever worker meets it and after a restart too.

@@ -325,6 +325,34 @@ impl<S: Read + Write> Line<S> {
     }
 }
 
+pub fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A SIPp scenario.
+pub fn scenario(name: &str) -> PathBuf {
+    repository().join("node/tests/sipp").join(name)
+}
+
+/// A peer that is stopped at the end of the test.
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Kamailio's main process ends its children on TERM.
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        std::thread::sleep(Duration::from_millis(300));
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub fn start(command: &mut Command) -> Running {
+    Running(
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts"),
+    )
+}
+
 /// A header field of an answer.
 pub fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
     answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
