@@ -1,11 +1,15 @@
 //! Measures Qalqan beside what an engineer would pick instead: the same corpus, in one run, on one machine.
 //!
-//! [`corpus`] makes mixed calls from a seed, [`load`] keeps a window of them open over UDP, [`servers`] starts
-//! who answers and reads its CPU time from /proc, [`floor`] is the least any answerer can cost, [`judge`]
+//! [`corpus`] makes mixed calls from a seed, [`load`] keeps a window of them open over a
+//! [`wire`], [`servers`] starts
+//! who answers and reads its CPU time from /proc, [`floor`] is the least any answerer can cost, [`hop`]
+//! stands behind a proxy, [`judge`]
 //! times the verdict by itself.
 
 pub mod corpus;
 pub mod floor;
+pub mod hop;
 pub mod judge;
 pub mod load;
 pub mod servers;
+pub mod wire;

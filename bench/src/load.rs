@@ -1,22 +1,31 @@
-//! Keeps a window of calls open over UDP: each answer opens the next call.
+//! Keeps a window of calls open: each answer opens the next call.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use qalqan::udp::{BATCH, Inbox, Outbox};
-use socket2::Socket;
-
-use crate::corpus::{self, Invite, SEQUENCE_DIGITS, TRUNKS};
+use crate::corpus::{self, Invite, SEQUENCE_DIGITS};
+use crate::wire::{Datagrams, Streams, Wire};
 
 /// What a load is.
+#[derive(Clone, Copy)]
 pub struct Load {
     pub target: SocketAddr,
+    pub by: By,
     /// Calls open at a time.
     pub window: usize,
     pub warm_up: Duration,
     pub measured: Duration,
     pub seed: u64,
+}
+
+/// What a load is carried by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum By {
+    Udp,
+    /// Connections that stay open, some a trunk.
+    Tcp,
+    Tls,
 }
 
 /// What came of it.
@@ -49,65 +58,50 @@ pub fn run(load: &Load, mut mark: impl FnMut()) -> io::Result<Outcome> {
     let pairs = corpus::pairs(load.seed);
     let invites: Vec<(usize, Invite)> =
         pairs.iter().map(|pair| (pair.trunk, Invite::new(pair, &target))).collect();
-    let sockets: Vec<Socket> = TRUNKS
-        .iter()
-        .map(|(address, _)| {
-            let socket = qalqan::udp::open(format!("{address}:0").parse().expect("an address"), PATIENCE)?;
-            socket.set_nonblocking(true)?;
-            Ok(socket)
-        })
-        .collect::<io::Result<_>>()?;
-    let mut outboxes: Vec<Outbox> = TRUNKS.iter().map(|_| Outbox::default()).collect();
-    let mut inbox = Inbox::new();
+    let mut wire: Box<dyn Wire> = match load.by {
+        By::Udp => Box::new(Datagrams::open(load.target, PATIENCE)?),
+        By::Tcp | By::Tls => Box::new(Streams::open(load.target, load.by == By::Tls)?),
+    };
     let mut slots: Vec<Slot> = (0..load.window).map(|_| Slot { sequence: 0, sent: Instant::now() }).collect();
     let mut round = 0u64;
     // A sequence number says its slot, so an answer finds its call without a search.
-    let mut open = |slot: usize, slots: &mut [Slot], outboxes: &mut [Outbox], now: Instant| {
+    let mut open = |slot: usize, slots: &mut [Slot], wire: &mut dyn Wire, now: Instant| {
         round += 1;
         let sequence = round * load.window as u64 + slot as u64;
         slots[slot] = Slot { sequence, sent: now };
         let (trunk, invite) = &invites[round as usize % invites.len()];
-        invite.write(sequence, outboxes[*trunk].buffer());
-        outboxes[*trunk].commit(load.target);
+        wire.write(*trunk, &mut |out| invite.write(sequence, out));
     };
     let start = Instant::now();
     for slot in 0..load.window {
-        open(slot, &mut slots, &mut outboxes, start);
+        open(slot, &mut slots, &mut *wire, start);
     }
     let (begin, end) = (start + load.warm_up, start + load.warm_up + load.measured);
     let mut measuring = false;
     let mut latencies_ns: Vec<u32> = Vec::with_capacity(4_000_000);
     let (mut lost, mut redirected, mut refused, mut other) = (0, 0, 0, 0);
     let mut looked_for_losses = start;
+    let mut answered: Vec<(u64, u8)> = Vec::new();
     loop {
-        for (socket, outbox) in sockets.iter().zip(&mut outboxes) {
-            if !outbox.is_empty() {
-                outbox.send(socket);
+        wire.send()?;
+        answered.clear();
+        wire.receive(&mut |answer| answered.extend(read(answer)))?;
+        let idle = answered.is_empty();
+        let now = Instant::now();
+        for &(sequence, class) in &answered {
+            let slot = (sequence % load.window as u64) as usize;
+            if slots[slot].sequence != sequence {
+                continue; // A call already given up.
             }
-        }
-        let mut idle = true;
-        for socket in &sockets {
-            let received = inbox.receive(socket)?;
-            idle &= received == 0;
-            let now = Instant::now();
-            for index in 0..received {
-                let (answer, _) = inbox.message(index);
-                let Some((sequence, class)) = read(answer) else { continue };
-                let slot = (sequence % load.window as u64) as usize;
-                if slots[slot].sequence != sequence {
-                    continue; // A call already given up.
+            if measuring {
+                latencies_ns.push((now - slots[slot].sent).as_nanos().min(u128::from(u32::MAX)) as u32);
+                match class {
+                    b'3' => redirected += 1,
+                    b'6' => refused += 1,
+                    _ => other += 1,
                 }
-                if measuring {
-                    latencies_ns.push((now - slots[slot].sent).as_nanos().min(u128::from(u32::MAX)) as u32);
-                    match class {
-                        b'3' => redirected += 1,
-                        b'6' => refused += 1,
-                        _ => other += 1,
-                    }
-                }
-                open(slot, &mut slots, &mut outboxes, now);
             }
-            debug_assert!(received <= BATCH);
+            open(slot, &mut slots, &mut *wire, now);
         }
         let now = Instant::now();
         if !measuring && now >= begin {
@@ -122,7 +116,7 @@ pub fn run(load: &Load, mut mark: impl FnMut()) -> io::Result<Outcome> {
             for slot in 0..load.window {
                 if now - slots[slot].sent > PATIENCE {
                     lost += u64::from(measuring);
-                    open(slot, &mut slots, &mut outboxes, now);
+                    open(slot, &mut slots, &mut *wire, now);
                 }
             }
         }

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bench::load::{Load, Outcome};
+use bench::load::{By, Load, Outcome};
 use bench::servers::{self, Server};
-use bench::{floor, judge, load};
+use bench::{floor, hop, judge, load};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -31,6 +31,8 @@ enum Command {
     },
     /// Answer datagrams and do nothing else
     Floor { address: std::net::SocketAddr },
+    /// Refuse calls, as a next hop behind a proxy
+    Hop { address: std::net::SocketAddr },
     /// Load one address
     Load {
         target: std::net::SocketAddr,
@@ -48,14 +50,18 @@ fn main() -> Result<()> {
     match CommandLine::parse().command {
         Command::Run { quick, root, work } => run(quick, &root, &work),
         Command::Floor { address } => Ok(floor::run(address)?),
+        Command::Hop { address } => Ok(hop::run(address)?),
         Command::Load { target, window, seconds } => {
             let measured = Duration::from_secs(seconds);
-            let load = Load { target, window, warm_up: Duration::from_secs(1), measured, seed: 1 };
+            let load =
+                Load { target, by: By::Udp, window, warm_up: Duration::from_secs(1), measured, seed: 1 };
             println!("{:?}", load::run(&load, || {})?);
             Ok(())
         }
     }
 }
+
+type Start<'s> = &'s dyn Fn() -> std::io::Result<Server>;
 
 /// One round of one contender.
 struct Round {
@@ -70,17 +76,28 @@ fn run(quick: bool, root: &std::path::Path, work: &std::path::Path) -> Result<()
         false => (Duration::from_secs(1), Duration::from_secs(4)),
     };
     let program = std::env::current_exe()?.with_file_name("qalqan");
-    let start: [(&str, &dyn Fn() -> std::io::Result<Server>); 3] = [
-        ("floor", &servers::floor),
-        ("kamailio", &|| servers::kamailio(&root.join("bench/kamailio.cfg"))),
-        ("qalqan", &|| servers::qalqan(&program, &work.join("qalqan"))),
+    let directory = work.join("qalqan");
+    let qalqan = || servers::qalqan(&program, &directory, None);
+    // In proxy mode the next hop is a third program on the two cores; only the proxy's own CPU time is counted.
+    let hop = servers::hop()?;
+    let start: [(&str, By, Start); 6] = [
+        ("floor", By::Udp, &servers::floor),
+        ("kamailio", By::Udp, &|| servers::kamailio(&root.join("bench/kamailio.cfg"))),
+        ("qalqan", By::Udp, &qalqan),
+        ("qalqan, TCP", By::Tcp, &qalqan),
+        ("qalqan, TLS", By::Tls, &qalqan),
+        ("qalqan, proxy", By::Udp, &|| servers::qalqan(&program, &directory, Some(hop.address))),
     ];
     let mut results: Vec<Vec<Round>> = start.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
-        for (index, (name, start)) in start.iter().enumerate() {
+        for (index, (name, by, start)) in start.iter().enumerate() {
             eprintln!("round {} of {rounds}: {name}", round + 1);
             let server = start()?;
-            let load = Load { target: server.address, window: 256, warm_up, measured, seed: 1 };
+            let mut target = server.address;
+            if *by == By::Tls {
+                target.set_port(servers::TLS_PORT);
+            }
+            let load = Load { target, by: *by, window: 256, warm_up, measured, seed: 1 };
             let mut marks = Vec::new();
             let outcome = load::run(&load, || marks.push(server.cpu_s()))?;
             let cpu_us_per_call = (marks[1] - marks[0]) * 1e6 / outcome.answered.max(1) as f64;
@@ -89,10 +106,10 @@ fn run(quick: bool, root: &std::path::Path, work: &std::path::Path) -> Result<()
     }
 
     println!(
-        "| answers by redirect, window of 256 calls | calls/s | CPU per call, µs | p50, µs | p99, µs | p99.9, µs | lost | 3xx / 6xx / other |"
+        "| window of 256 calls | calls/s | CPU per call, µs | p50, µs | p99, µs | p99.9, µs | lost | 3xx / 6xx / other |"
     );
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
-    for ((name, _), rounds) in start.iter().zip(&results) {
+    for ((name, ..), rounds) in start.iter().zip(&results) {
         let median = |of: &dyn Fn(&Round) -> f64| median(rounds.iter().map(of).collect());
         let last = &rounds.last().expect("a round").outcome;
         let share = |n: u64| format!("{:.1} %", n as f64 * 100.0 / last.answered.max(1) as f64);
@@ -116,6 +133,16 @@ fn run(quick: bool, root: &std::path::Path, work: &std::path::Path) -> Result<()
         "CPU per call: Qalqan takes 1/{:.1} of Kamailio's and {:.2} times the floor's.",
         cpu(1) / cpu(2),
         cpu(2) / cpu(0)
+    );
+
+    let rate = |index: usize| median(results[index].iter().map(|round| round.outcome.calls_per_s).collect());
+    println!(
+        "Calls/s: TCP {:.0} % and TLS {:.0} % of UDP. CPU per call: TCP {:.2}, TLS {:.2} and proxy mode {:.2} times UDP's by redirect.",
+        rate(3) * 100.0 / rate(2),
+        rate(4) * 100.0 / rate(2),
+        cpu(3) / cpu(2),
+        cpu(4) / cpu(2),
+        cpu(5) / cpu(2)
     );
 
     let (entries, rounds) = if quick { (100_000, 2) } else { (1_000_000, 50) };

@@ -88,6 +88,15 @@ fn cpu_ticks(pid: u32) -> Option<u64> {
     Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
 }
 
+pub const TLS_PORT: u16 = 5074;
+
+/// The next hop behind a proxy.
+pub fn hop() -> io::Result<Server> {
+    let port = 5075;
+    let program = std::env::current_exe()?;
+    Server::start("hop", port, Command::new(program).arg("hop").arg(format!("127.0.0.1:{port}")))
+}
+
 pub fn floor() -> io::Result<Server> {
     let port = 5071;
     let program = std::env::current_exe()?;
@@ -101,19 +110,38 @@ pub fn kamailio(script: &Path) -> io::Result<Server> {
     Server::start("kamailio", 5072, &mut command)
 }
 
-/// Qalqan with its journal on and the full catalogue, one worker.
-pub fn qalqan(program: &Path, directory: &Path) -> io::Result<Server> {
-    let port = 5073;
+/// Qalqan with its journal on and the full catalogue, one worker for each address and transport.
+///
+/// UDP and TCP on one port, TLS on the next; as a proxy before a hop that refuses every call, where one is named.
+pub fn qalqan(program: &Path, directory: &Path, hop: Option<SocketAddr>) -> io::Result<Server> {
+    let port = TLS_PORT - 1;
     fs::create_dir_all(directory)?;
+    if !directory.join("node.key").exists() {
+        let request =
+            ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"];
+        let made = Command::new("openssl")
+            .current_dir(directory)
+            .args(request)
+            .args(["-subj", "/CN=qalqan.example", "-keyout", "node.key", "-out", "node.pem"])
+            .stderr(Stdio::null())
+            .status()?;
+        if !made.success() {
+            return Err(io::Error::other("openssl made no certificate"));
+        }
+    }
     let mut list = io::BufWriter::new(fs::File::create(directory.join("do-not-originate.csv"))?);
     writeln!(list, "number,owner,expires,note")?;
     for number in do_not_originate() {
         writeln!(list, "{number},bench,,")?;
     }
     list.flush()?;
-    let mut config = format!(
-        "[sip]\nlisten = [\"127.0.0.1:{port}\"]\nworkers = 1\n[lists]\ndo-not-originate = \"do-not-originate.csv\"\n"
-    );
+    let mut config =
+        format!("[sip]\nlisten = [\"127.0.0.1:{port}\", \"tls:127.0.0.1:{TLS_PORT}\"]\nworkers = 1\n");
+    if let Some(hop) = hop {
+        config.push_str(&format!("mode = \"proxy\"\nonward = \"{hop}\"\n"));
+    }
+    config.push_str("[sip.tls]\ncertificate = \"node.pem\"\nkey = \"node.key\"\n");
+    config.push_str("[lists]\ndo-not-originate = \"do-not-originate.csv\"\n");
     for (address, class) in TRUNKS {
         config.push_str(&format!("[trunk.{class}]\nclass = \"{class}\"\nsource = [\"{address}\"]\n"));
     }
