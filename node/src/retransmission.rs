@@ -66,6 +66,11 @@ impl Recent {
         Transaction(hasher.finish())
     }
 
+    /// A mark on a Call-ID that nobody outside this process can make.
+    pub fn mark(&self, call_id: &[u8]) -> u64 {
+        self.state.hash_one(call_id)
+    }
+
     /// What was decided of this very call, if it was lately.
     pub fn same_call(&self, transaction: Transaction, call: &Call, now_ms: i64) -> Option<Known> {
         self.place(transaction, now_ms).filter(|place| place.call == identity(call)).map(Known::of)

@@ -206,7 +206,13 @@ impl Shared {
                 None => now + limits.idle,
             });
         }
-        let _ = timeout(LOOK, stream.shutdown()).await;
+        // Closed with bytes unread, the kernel would take the last answer away from the peer.
+        let _ = timeout(LOOK, async {
+            stream.shutdown().await?;
+            while poll_fn(|cx| self.poll_read(&mut stream, cx)).await? > 0 {}
+            io::Result::Ok(())
+        })
+        .await;
     }
 
     /// Reads what is there, up to the shared buffer's length; 0 at the end of the stream.

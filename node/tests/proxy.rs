@@ -212,6 +212,20 @@ fn within_a_dialog_numbers_are_judged_and_stay_withheld() {
             .replace("Max-Forwards", &format!("Route: {route}\r\nMax-Forwards"))
             .replace("z9hG4bKr", &format!("z9hG4bKr{cseq}"))
     };
+    // An emergency call from an address of no trunk gets through whole; others from there do not.
+    let stranger = Switch::on("127.0.0.77", &node);
+    stranger.send(stranger.render(&Invite { to: "112", call_id: "sos", ..Invite::default() }));
+    let sos = header(&hop.take(), "Record-Route").expect("asked for").to_owned();
+    for (call_id, passes) in [("sos", true), ("other", false)] {
+        let bye = in_dialog(&stranger.render(&Invite { to: "112", call_id, ..Invite::default() }));
+        let bye =
+            bye.replace("INVITE", "BYE").replace("Max-Forwards", &format!("Route: {sos}\r\nMax-Forwards"));
+        stranger.send(bye);
+        match passes {
+            true => assert!(hop.take().starts_with("BYE "), "{call_id}"),
+            false => assert_eq!(status(&stranger.answer().expect("an answer")), "403 Forbidden"),
+        }
+    }
     for (method, cseq) in [("ACK", 1), ("INVITE", 2), ("BYE", 3)] {
         abroad.send(routed(method, cseq));
         let got = hop.take();
@@ -235,7 +249,7 @@ fn within_a_dialog_numbers_are_judged_and_stay_withheld() {
     abroad.send("SIP/2.0 200 OK\r\n".to_owned() + got.split_once("\r\n").unwrap().1);
     let back = hop.take();
     assert_eq!((status(&back), back.matches("Via: ").count()), ("200 OK", 1));
-    assert_eq!(site.journal_len(), 2, "the refusal and the call");
+    assert_eq!(site.journal_len(), 3, "the refusal and two calls");
 }
 
 #[test]

@@ -345,9 +345,10 @@ impl Reader<'_> {
             via,
             record_route: table.record_route,
             display,
+            // Emergency calls from addresses of no trunk have to go somewhere.
+            route: if usual.is_empty() && !hops.is_empty() { vec![0] } else { usual },
             hops,
             routes,
-            route: usual,
             probe: (table.probe_ms > 0).then(|| Duration::from_millis(table.probe_ms.max(50))),
             silent_ms: table.silent_ms as i64,
         })

@@ -16,7 +16,7 @@ use screening::screen;
 use sip::{Address, Forward, FromField, Method, Name, Parser, Request, Scheme, hop_count, pass_back};
 
 use super::answers::{Identity, Reply, Words};
-use super::{Destination, Door, Moment, Peer, fields, not_a_call};
+use super::{Destination, Door, Moment, Peer, UNKNOWN_SOURCE, fields, not_a_call};
 use crate::config::{Proxy, UnknownSource};
 use crate::connections::ConnectionId;
 use crate::retransmission::{Known, Transaction};
@@ -65,11 +65,15 @@ impl Door<'_> {
         let routed = Routed::of(request, proxy);
         let known = self.recent.known(transaction, moment.now_ms);
         let sender = Sender { proxy, peer, transaction, routed };
+        // What belongs to an emergency call that this node passed on, whoever sends it.
+        let is_emergency = routed
+            .is_some_and(|routed| routed.sos == Some(self.recent.mark(call_id(request))))
+            || matches!(request.method, Method::Cancel | Method::Ack) && known.is_some();
         match request.method {
             Method::Invite if trunk.is_some() || !from_hop => self.pass_invite(reply, sender, moment, out),
             // A call that was refused here went nowhere.
             Method::Cancel if known.is_some_and(|known| known.verdict.treatment == Treatment::Block) => None,
-            _ if trunk.is_none() && !from_hop => {
+            _ if trunk.is_none() && !from_hop && !is_emergency => {
                 self.stats.unknown_source.add(1);
                 match self.setup.sip.unknown_source {
                     UnknownSource::Refuse => refuse(self, out, "403 Forbidden"),
@@ -77,8 +81,8 @@ impl Door<'_> {
                 }
             }
             _ => {
-                let hop = trunk.map(|trunk| {
-                    let route = proxy.route(trunk);
+                let route = trunk.map(|trunk| proxy.route(trunk)).or((!from_hop).then_some(&*proxy.route));
+                let hop = route.filter(|route| !route.is_empty()).map(|route| {
                     let place = known.map_or_else(|| first_up(proxy, route), |known| usize::from(known.hop));
                     proxy.hops[usize::from(route[place.min(route.len() - 1)])].address
                 });
@@ -247,7 +251,9 @@ impl Door<'_> {
             None => FromField::Keep,
         };
         let uri = OwnUri::of(request, proxy, target);
-        let record_route = RecordRoute { via: &proxy.via, of: Routed::token(request), hides };
+        let sos = judged.filter(|(call, _)| call.trunk == UNKNOWN_SOURCE);
+        let sos = sos.map(|_| self.recent.mark(call_id(request)));
+        let record_route = RecordRoute { via: &proxy.via, of: Routed::token(request), hides, sos };
         let kept = hides.then(|| request.value(Name::From).and_then(seal)).flatten();
         let connection = sender.peer.connection.map(|ConnectionId(id)| id);
         let forward = Forward {
@@ -334,6 +340,8 @@ struct Routed<'r> {
     next: Option<Address<'r>>,
     /// The tag of the side whose number is withheld.
     hidden: Option<&'r [u8]>,
+    /// The mark of an emergency call from an address of no trunk.
+    sos: Option<u64>,
 }
 
 impl<'r> Routed<'r> {
@@ -346,7 +354,9 @@ impl<'r> Routed<'r> {
             return None;
         }
         let hidden = own.uri_parameter(b"hide").and_then(|_| own.uri_parameter(b"of"));
-        Some(Routed { next: values.next(), hidden })
+        let sos = own.uri_parameter(b"sos").and_then(|mark| std::str::from_utf8(mark).ok());
+        let sos = sos.and_then(|mark| u64::from_str_radix(mark, 16).ok());
+        Some(Routed { next: values.next(), hidden, sos })
     }
 
     /// The tag of who sends the request, as it stands in Record-Route.
@@ -421,15 +431,20 @@ struct RecordRoute<'r> {
     /// The tag of who called.
     of: &'r str,
     hides: bool,
+    sos: Option<u64>,
 }
 
 impl Display for RecordRoute<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RecordRoute { via, of, hides } = self;
-        match hides {
-            true => write!(f, "<sip:{via};lr;of={of};hide>"),
-            false => write!(f, "<sip:{via};lr>"),
+        let RecordRoute { via, of, hides, sos } = self;
+        write!(f, "<sip:{via};lr")?;
+        if *hides {
+            write!(f, ";of={of};hide")?;
         }
+        if let Some(mark) = sos {
+            write!(f, ";sos={mark:x}")?;
+        }
+        f.write_str(">")
     }
 }
 
@@ -469,11 +484,15 @@ fn unseal(text: &[u8]) -> Option<Vec<u8>> {
     Some(sealed)
 }
 
+fn call_id<'r>(request: &Request<'r>) -> &'r [u8] {
+    request.value(Name::CallId).unwrap_or_default()
+}
+
 /// The same for every message of a transaction, whichever worker meets it and after a restart too.
 fn branch(reply: &Reply) -> u64 {
     let request = reply.request;
     let mut hasher = DefaultHasher::new();
-    for part in [reply.via.branch, reply.via.host, request.value(Name::CallId).unwrap_or_default()] {
+    for part in [reply.via.branch, reply.via.host, call_id(request)] {
         hasher.write(part);
         hasher.write_u8(0);
     }
