@@ -2,8 +2,10 @@
 
 mod faults;
 mod file;
+mod http;
 mod sip;
 mod sources;
+mod tracing;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,8 +19,10 @@ use screening::{Cap, Lists, Policy, Trunk};
 
 pub use faults::{Fault, Faults};
 pub use file::{Allow, Marks, UnknownSource, Way};
+pub use http::{Http, Who};
 pub use sip::{Hop, Limits, Listen, Proxy, Refusal, Sip, Transport};
 pub use sources::Sources;
+pub use tracing::Tracing;
 
 use file::ConfigFile;
 
@@ -28,9 +32,22 @@ pub struct Setup {
     pub sources: Sources,
     pub sip: Sip,
     pub journal: Journal,
+    pub http: Http,
+    /// Where traces of sampled calls go; none: nowhere.
+    pub tracing: Option<Tracing>,
     pub language: Language,
     /// The lists with the files they came from, trunk sets among them.
     pub files: Vec<ListFile>,
+    /// The place of each trunk among the counters, which a running node keeps by name.
+    pub places: Vec<u16>,
+}
+
+impl Setup {
+    /// Where the calls of a trunk are counted.
+    #[inline]
+    pub fn place(&self, trunk: TrunkId) -> u16 {
+        self.places.get(usize::from(trunk.0)).copied().unwrap_or(crate::stats::UNKNOWN)
+    }
 }
 
 /// Where verdicts are kept.
@@ -129,6 +146,14 @@ pub fn load_journal(origin: &Origin) -> Result<(PathBuf, Language), Faults> {
     Ok((source.base.join(&file.journal.directory), file.language))
 }
 
+/// Where a configuration keeps the keys of those who ask by HTTP, which need not be there yet.
+pub fn load_api_keys(origin: &Origin) -> Result<Option<PathBuf>, Faults> {
+    let source = Source::open(origin)?;
+    let mut faults = Faults::new(&source.shown, &source.text);
+    let Some(file) = source.parse(&mut faults) else { return Err(faults) };
+    Ok(file.http.api_keys.map(|path| source.base.join(path.get_ref())))
+}
+
 /// What an I/O error means to who wrote the path.
 pub fn explain_io(error: &std::io::Error) -> String {
     match error.kind() {
@@ -164,6 +189,9 @@ impl Reader<'_> {
         let trunks = self.trunks(file);
         let sources = self.sources(file);
         let sip = self.sip(file);
+        let names: Vec<String> = file.trunk.keys().cloned().collect();
+        let http = self.http(&file.http, &names);
+        let tracing = self.tracing(file.tracing.as_ref());
         let configuration = Version::of(text.as_bytes()).to_string();
         let policy = Policy::new(self.plan.clone(), trunks, lists, plan_version, configuration);
         let journal = Journal {
@@ -179,7 +207,10 @@ impl Reader<'_> {
             sources,
             sip,
             journal,
+            http,
+            tracing,
             language: file.language,
+            places: (0..names.len()).map(|index| (index as u16).min(crate::stats::OTHERS)).collect(),
             files: std::mem::take(&mut self.files),
         }
     }

@@ -21,9 +21,10 @@ use crate::connections::ConnectionId;
 use crate::retransmission::{Known, Recent, Transaction};
 use crate::stats::WorkerStats;
 use crate::store::Writer;
+use crate::traces::Origin;
 
 use answers::Reply;
-pub use fields::{UNKNOWN_SOURCE, from_text};
+pub use fields::{UNKNOWN_SOURCE, emergency_call, from_text};
 
 /// What one worker needs to answer requests.
 pub struct Door<'w> {
@@ -226,7 +227,8 @@ impl Door<'_> {
         if !self.journal.append(&record) {
             self.stats.journal_lost.add(1);
         }
-        self.stats.screened(call.trunk, verdict, took_ns);
+        self.stats.screened(self.setup.place(call.trunk), &record);
+        self.stats.traced(&record, Origin::Here);
     }
 }
 

@@ -3,14 +3,16 @@
 //! [`config`] makes a [`config::Setup`] of `qalqan.toml`; [`serve`] runs workers on it, each owning a UDP
 //! socket and a [`store`] writer; [`door`] is the one place that knows both SIP and calls. [`replay`] judges
 //! recorded traffic with the same setup, [`query`] reads the journal, [`demo`] plays a small country against
-//! a running node.
+//! a running node. [`http`] is the door for those who ask by HTTP, [`metrics`] and [`traces`] show how a node is.
 
 pub mod check;
 pub mod config;
 pub mod connections;
 pub mod demo;
 pub mod door;
+pub mod http;
 pub mod live;
+pub mod metrics;
 pub mod probe;
 pub mod progress;
 pub mod query;
@@ -23,5 +25,6 @@ pub mod stats;
 pub mod store;
 pub mod stream;
 pub mod tls;
+pub mod traces;
 pub mod udp;
 pub mod worker;

@@ -11,7 +11,7 @@ use qalqan::config::{self, Origin, Setup};
 use qalqan::query::{Form, Query, query};
 use qalqan::records::Mapping;
 use qalqan::store::now_ms;
-use qalqan::{demo, replay, serve, simulate};
+use qalqan::{demo, http, replay, serve, simulate};
 use rules::Language;
 use screening::Fields;
 
@@ -35,7 +35,7 @@ enum Command {
     Check(CheckArgs),
     /// Judge recorded calls from CSV or Parquet
     Replay(ReplayArgs),
-    /// Run a node: SIP over UDP, redirect mode
+    /// Run a node: SIP over UDP, redirect mode; HTTP
     Serve,
     /// The configuration
     #[command(subcommand)]
@@ -43,6 +43,9 @@ enum Command {
     /// The lists
     #[command(subcommand)]
     Lists(ListsCommand),
+    /// Those who may ask by HTTP
+    #[command(subcommand)]
+    Http(HttpCommand),
     /// The journal
     #[command(subcommand)]
     Journal(JournalCommand),
@@ -95,6 +98,27 @@ enum ConfigCommand {
 enum ListsCommand {
     /// Read every list of the configuration; name every bad line
     Check,
+}
+
+#[derive(Subcommand)]
+enum HttpCommand {
+    /// Make a key, print it once, and add its hash to the key file; SIGHUP puts it in force
+    Key(KeyArgs),
+}
+
+#[derive(Args)]
+struct KeyArgs {
+    /// Whose it is: letters, digits, - _ and .
+    name: String,
+    /// Trunks it may ask about [default: every one]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    trunks: Vec<String>,
+    /// The last day on which it counts, in UTC, or the moment it ends [default: never]
+    #[arg(long, value_name = "TIME", default_value = "", hide_default_value = true)]
+    expires: String,
+    /// Key file [default: the configuration's http.api-keys]
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -209,6 +233,15 @@ fn run(command_line: CommandLine) -> Outcome {
             )?;
         }
         Command::Lists(ListsCommand::Check) => lists_check(&load()?, &mut out)?,
+        Command::Http(HttpCommand::Key(args)) => {
+            let file = match args.file {
+                Some(file) => file,
+                None => config::load_api_keys(&origin)?.ok_or_else(|| {
+                    format!("{origin}: no api-keys in [http]: name a file there, or say --file")
+                })?,
+            };
+            writeln!(out, "{}", http::add_key(&file, &args.name, &args.trunks, &args.expires)?)?;
+        }
         Command::Journal(JournalCommand::Query(args)) => {
             let wanted = args.query()?;
             // A journal can be read where its node's configuration is not: with --directory none is needed.

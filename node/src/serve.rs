@@ -15,10 +15,13 @@ use socket2::Socket;
 
 use crate::config::{self, Listen, Origin, Setup, Transport};
 use crate::connections::Connections;
+use crate::http;
+use crate::metrics::{Places, Watch};
 use crate::probe;
-use crate::stats::Stats;
+use crate::stats::{Stats, WorkerStats};
 use crate::store::{Store, now_ms};
 use crate::stream::{self, StreamWorker};
+use crate::traces::Traces;
 use crate::udp;
 use crate::worker::{Desk, Worker};
 
@@ -32,28 +35,43 @@ pub struct Node {
     pub stats: Stats,
     pub store: Store,
     pub connections: Arc<Connections>,
+    /// How the node is, for those who ask by HTTP.
+    watch: Option<Arc<Watch>>,
+    places: Arc<Places>,
     stop: Arc<AtomicBool>,
     state: RandomState,
     threads: Vec<JoinHandle<()>>,
+    /// Ends after the workers, whose copies it sends.
+    traces: Option<Traces>,
 }
 
 impl Node {
     /// Opens sockets and journal, and starts the workers.
-    pub fn start(setup: Setup) -> io::Result<Node> {
+    pub fn start(mut setup: Setup) -> io::Result<Node> {
         let place = |error: io::Error, what: String| io::Error::new(error.kind(), format!("{what}: {error}"));
         let store = Store::open(&setup.journal)
             .map_err(|error| place(error, format!("journal {}", setup.journal.directory.display())))?;
         store.keep_basis(setup.policy.basis());
         let (listen, workers) = (setup.sip.listen.clone(), setup.sip.workers);
         let has_proxy = setup.sip.proxy.is_some();
+        let places = Arc::new(Places::default());
+        places.take(&mut setup);
+        let setup = Arc::new(ArcSwap::from_pointee(setup));
+        let traces = match &setup.load().tracing {
+            Some(tracing) => Some(Traces::start(tracing, setup.clone())?),
+            None => None,
+        };
         let mut node = Node {
-            setup: Arc::new(ArcSwap::from_pointee(setup)),
+            setup,
             stats: Stats::default(),
             store,
             connections: Arc::default(),
+            watch: None,
+            places,
             stop: Arc::new(AtomicBool::new(false)),
             state: RandomState::new(),
             threads: Vec::new(),
+            traces,
         };
         let mut datagrams = None;
         // UDP first: what connections bring is passed on from a UDP address in proxy mode.
@@ -64,7 +82,7 @@ impl Node {
             let placed = |error| place(error, format!("listening on {address} ({})", transport.name()));
             refuse_if_taken(listen).map_err(placed)?;
             for index in 0..workers {
-                let desk = node.desk();
+                let desk = node.desk(transport.door());
                 let (connections, stop) = (node.connections.clone(), node.stop.clone());
                 match transport {
                     Transport::Udp => {
@@ -93,14 +111,38 @@ impl Node {
             let (setup, stop) = (node.setup.clone(), node.stop.clone());
             node.spawn("probe".to_owned(), move || probe::run(&setup, &stop))?;
         }
+        node.start_http()?;
         Ok(node)
     }
 
+    /// Comes last: what it shows are the counters of all workers.
+    fn start_http(&mut self) -> io::Result<()> {
+        let http = self.setup().http.clone();
+        let workers = if http.listen.is_empty() { 0 } else { http.workers };
+        let server = http::Server::open(&http.listen, workers)?;
+        let counters: Vec<_> = (0..workers).map(|_| (self.counters("http"), Arc::default())).collect();
+        let answered = counters.iter().map(|(_, answered)| Arc::clone(answered)).collect();
+        let (stats, connections, places) =
+            (self.stats.clone(), self.connections.clone(), self.places.clone());
+        let watch = Arc::new(Watch::new(self.setup.clone(), stats, answered, connections, places));
+        self.threads.extend(server.start(&self.setup, &watch, counters, || self.store.writer())?);
+        self.watch = Some(watch);
+        Ok(())
+    }
+
     /// What a worker needs to answer, with counters and an end of the journal of its own.
-    fn desk(&mut self) -> Desk {
-        let stats: Arc<crate::stats::WorkerStats> = Arc::default();
-        self.stats.0.push(stats.clone());
+    fn desk(&mut self, door: &'static str) -> Desk {
+        let stats = self.counters(door);
         Desk::new(self.setup.clone(), self.store.writer(), stats, self.state.clone())
+    }
+
+    /// The counters of another worker, whose calls come in by `door`.
+    fn counters(&mut self, door: &'static str) -> Arc<WorkerStats> {
+        let mut stats = WorkerStats::of(door);
+        stats.tracer = self.traces.as_ref().map(Traces::tracer);
+        let stats = Arc::new(stats);
+        self.stats.0.push(stats.clone());
+        stats
     }
 
     fn spawn(&mut self, name: String, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
@@ -108,12 +150,20 @@ impl Node {
         Ok(())
     }
 
+    /// Says for `/metrics` that a configuration was read again.
+    fn reloaded(&self, is_in_force: bool) {
+        if let Some(watch) = &self.watch {
+            watch.reloaded(is_in_force);
+        }
+    }
+
     pub fn setup(&self) -> Arc<Setup> {
         self.setup.load_full()
     }
 
     /// Swaps the configuration; sockets, workers and the journal's place stay as they are until a restart.
-    pub fn swap(&self, setup: Setup) {
+    pub fn swap(&self, mut setup: Setup) {
+        self.places.take(&mut setup);
         let before = self.setup();
         setup.policy.inherit_caps(&before.policy);
         if let (Some(proxy), Some(before)) = (&setup.sip.proxy, &before.sip.proxy) {
@@ -125,17 +175,17 @@ impl Node {
     }
 
     /// Stops the workers once they have answered what they received.
-    pub fn stop(mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
+    pub fn stop(self) {
+        drop(self);
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+        if let Some(watch) = &self.watch {
+            watch.stop();
+        }
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -170,12 +220,10 @@ fn raise_file_limit() {
 pub fn serve(origin: &Origin) -> Result<(), Box<dyn std::error::Error>> {
     let setup = config::load(origin)?;
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
-    let listening: Vec<String> = setup
-        .sip
-        .listen
-        .iter()
-        .map(|listen| format!("{} ({})", listen.address, listen.transport.name()))
-        .collect();
+    let sip = setup.sip.listen.iter();
+    let sip = sip.map(|listen| format!("{} ({})", listen.address, listen.transport.name()));
+    let http = setup.http.listen.iter().map(|address| format!("{address} (HTTP)"));
+    let listening: Vec<String> = sip.chain(http).collect();
     let mode = if setup.sip.proxy.is_some() { "proxy" } else { "redirect" };
     raise_file_limit();
     let trunks = setup.policy.trunks.len();
@@ -220,7 +268,12 @@ fn reload(node: &Node, origin: &Origin) {
             if sip(&setup) != sip(&before) {
                 log("reload: listen, workers and mode change at the next start");
             }
+            let http = |setup: &Setup| (setup.http.listen.clone(), setup.http.workers, setup.tracing.clone());
+            if http(&setup) != http(&before) {
+                log("reload: http.listen, http.workers and tracing change at the next start");
+            }
             node.swap(setup);
+            node.reloaded(true);
             log(&format!("reload: {origin} is in force, basis {:016x}", node.setup().policy.basis_id()));
         }
         Err(faults) => {
@@ -228,6 +281,7 @@ fn reload(node: &Node, origin: &Origin) {
                 log(&format!("reload refused: {fault}"));
             }
             log("reload refused: the configuration before it stays in force");
+            node.reloaded(false);
         }
     }
 }

@@ -8,6 +8,8 @@ use screening::ListName;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::http::HttpTable;
+use super::tracing::TracingTable;
 use crate::tls::TlsTable;
 
 /// Modes by rule, as written.
@@ -26,6 +28,9 @@ pub struct ConfigFile {
     pub sip: SipTable,
     #[serde(default)]
     pub journal: JournalTable,
+    #[serde(default)]
+    pub http: HttpTable,
+    pub tracing: Option<TracingTable>,
     #[serde(default)]
     pub rules: Modes,
     #[serde(default)]

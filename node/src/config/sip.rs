@@ -179,6 +179,15 @@ impl Transport {
             Transport::Tls => "TLS",
         }
     }
+
+    /// As counters name it.
+    pub fn door(self) -> &'static str {
+        match self {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+        }
+    }
 }
 
 impl Reader<'_> {

@@ -36,7 +36,16 @@ pub const UNKNOWN_SOURCE: TrunkId = TrunkId(u16::MAX);
 
 /// The call of an INVITE from an address of no trunk, if it is an emergency call.
 pub fn emergency_from_anywhere(policy: &Policy, request: &Request, time_ms: i64) -> Option<Call> {
-    let called = policy.plan.normalise(&called(policy, request), &Dialling::default()).party;
+    emergency(policy, &called(policy, request), time_ms)
+}
+
+/// The call to a number as a record or a command line has it, if it is an emergency call.
+pub fn emergency_call(policy: &Policy, called: &str, time_ms: i64) -> Option<Call> {
+    emergency(policy, &from_text(policy, called), time_ms)
+}
+
+fn emergency(policy: &Policy, called: &str, time_ms: i64) -> Option<Call> {
+    let called = policy.plan.normalise(called, &Dialling::default()).party;
     let is_emergency = matches!(called, Party::Short(code) if policy.plan.is_emergency(code));
     is_emergency.then_some(Call {
         time_ms,

@@ -1,0 +1,146 @@
+//! The body of an answer: a verdict, and for those who ask why everything it stood on.
+
+use std::collections::BTreeMap;
+
+use call::{Call, Decided, Verdict, Would};
+use rules::{Language, reason_in_words};
+use screening::{Observation, Policy};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A verdict.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Verdict)]
+pub struct Answer {
+    /// allow, mark, withhold or block.
+    verdict: &'static str,
+    /// Of a marked call: verified, international, not-verified or suspected.
+    label: Option<&'static str>,
+    /// The rule that decided, `R00` to `R20` or `ALLOW`.
+    rule: &'static str,
+    /// That rule's name.
+    name: &'static str,
+    /// The reason for programs.
+    sub_reason: &'static str,
+    /// The reason for people, in the language of Content-Language.
+    reason: &'static str,
+    /// What the first rule in monitor mode that hit would have done.
+    would: Option<WouldAnswer>,
+    /// What the verdict stood on: versions of rules, plan and lists, by the first 8 bytes of their hash.
+    basis: String,
+}
+
+/// What a rule in monitor mode would have done.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Would)]
+pub struct WouldAnswer {
+    verdict: &'static str,
+    label: Option<&'static str>,
+    rule: &'static str,
+    name: &'static str,
+    sub_reason: &'static str,
+    reason: &'static str,
+}
+
+impl Answer {
+    pub fn new(verdict: &Verdict, basis: u64, language: Language) -> Answer {
+        let Verdict { treatment, rule, reason, would, .. } = *verdict;
+        Answer {
+            verdict: treatment.name(),
+            label: treatment.label().map(|label| label.name()),
+            rule: rule.id(),
+            name: rule.name(),
+            sub_reason: reason.name(),
+            reason: reason_in_words(language, reason),
+            would: would.map(|Would { treatment, rule, reason }| WouldAnswer {
+                verdict: treatment.name(),
+                label: treatment.label().map(|label| label.name()),
+                rule: rule.id(),
+                name: rule.name(),
+                sub_reason: reason.name(),
+                reason: reason_in_words(language, reason),
+            }),
+            basis: format!("{basis:016x}"),
+        }
+    }
+}
+
+/// A verdict with every fact it stood on. Numbers are masked.
+#[derive(Serialize, ToSchema)]
+pub struct Explained {
+    #[serde(flatten)]
+    answer: Answer,
+    /// Which of the caller's numbers decided: `network number` or `presentation number`.
+    decided_by: &'static str,
+    calling: String,
+    presentation: String,
+    called: String,
+    redirecting: String,
+    /// A home number came in national form by a trunk where full numbers are usual.
+    national_form: bool,
+    trunk: String,
+    class: &'static str,
+    /// What the rules asked, in the order they asked.
+    facts: Vec<FactFound>,
+    versions: Versions,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Fact)]
+pub struct FactFound {
+    fact: String,
+    found: String,
+}
+
+/// The versions under the basis's hash.
+#[derive(Serialize, ToSchema)]
+pub struct Versions {
+    catalogue_version: u32,
+    /// Country of the plan, and the SHA-256 of its file.
+    plan: [String; 2],
+    /// SHA-256 of the configuration file.
+    configuration: String,
+    /// Lists by name, the SHA-256 of each file.
+    lists: BTreeMap<String, String>,
+    /// Trunk names in the order of their index.
+    trunks: Vec<String>,
+}
+
+impl Explained {
+    /// `trunk` is the name to show; `language` that of reasons and facts.
+    pub fn new(
+        policy: &Policy,
+        trunk: &str,
+        call: &Call,
+        verdict: &Verdict,
+        facts: &[Observation],
+        language: Language,
+    ) -> Explained {
+        let basis = policy.basis();
+        Explained {
+            answer: Answer::new(verdict, policy.basis_id(), language),
+            decided_by: match verdict.decided {
+                Decided::ByNetworkNumber => "network number",
+                Decided::ByPresentationNumber => "presentation number",
+            },
+            calling: call.calling.to_string(),
+            presentation: call.presentation.to_string(),
+            called: call.called.to_string(),
+            redirecting: call.redirecting.to_string(),
+            national_form: call.national_form,
+            trunk: trunk.to_owned(),
+            class: call.class.name(),
+            facts: facts
+                .iter()
+                .map(|seen| FactFound { fact: seen.question(language), found: seen.answer(language) })
+                .collect(),
+            versions: Versions {
+                catalogue_version: basis.catalogue_version,
+                plan: [basis.plan.0.clone(), basis.plan.1.clone()],
+                configuration: basis.configuration.clone(),
+                lists: basis.lists.clone(),
+                trunks: basis.trunks.clone(),
+            },
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The OpenAPI description of the HTTP door, made of the types it reads and writes.
+
+#![allow(dead_code)] // The functions below only carry descriptions; `http.rs` answers.
+
+use utoipa::openapi::schema::{ArrayBuilder, OneOfBuilder, Schema};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{Modify, OpenApi, PartialSchema, ToSchema};
+
+use super::answer::{Answer, Explained};
+use super::asked::{AskedCall, CALLS};
+use super::problem::ProblemBody;
+use super::ready::Readiness;
+
+/// The description as JSON; the same as `schema/openapi.json`.
+pub fn openapi() -> String {
+    Description::openapi().to_pretty_json().expect("plain values") + "\n"
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Qalqan",
+        description = "Telephone calls judged: allow, mark, withhold or block, and why. An answer other than 200 is no \
+                       verdict: let the call go on.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    paths(screen, explain, healthz, readyz, metrics, description),
+    components(schemas(Question, Verdicts, Explanations, ProblemBody, Readiness)),
+    modifiers(&Keys)
+)]
+struct Description;
+
+struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let components = openapi.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        let header = ApiKey::Header(ApiKeyValue::new("X-Api-Key"));
+        components.add_security_scheme("api_key", SecurityScheme::ApiKey(header));
+    }
+}
+
+/// One thing, or an array of up to 1,000.
+fn one_or_many(name: &str) -> RefOr<Schema> {
+    let one = || Ref::from_schema_name(name);
+    let many = ArrayBuilder::new().items(one()).min_items(Some(1)).max_items(Some(CALLS));
+    OneOfBuilder::new().item(one()).item(many).into()
+}
+
+type Named = Vec<(String, RefOr<Schema>)>;
+
+macro_rules! one_or_many {
+    ($($name:ident of $item:ty;)*) => {$(
+        struct $name;
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                one_or_many(&<$item as ToSchema>::name())
+            }
+        }
+
+        impl ToSchema for $name {
+            fn schemas(schemas: &mut Named) {
+                schemas.push((<$item as ToSchema>::name().into_owned(), <$item>::schema()));
+                <$item as ToSchema>::schemas(schemas);
+            }
+        }
+    )*};
+}
+
+one_or_many! {
+    Question of AskedCall<'_>;
+    Verdicts of Answer;
+    Explanations of Explained;
+}
+
+/// Judge one call or up to 1,000
+///
+/// Verdicts come in the order of the calls, are kept in the journal and counted, as those of calls by SIP are.
+/// An emergency call passes whatever else is wrong with the question.
+#[utoipa::path(
+    post,
+    path = "/v1/screen",
+    request_body(content = Question, content_type = "application/json"),
+    params(("Accept-Language" = Option<String>, Header, description = "Language of `reason`: kk, ru or en")),
+    responses(
+        (status = 200, description = "A verdict, or an array of verdicts", body = Verdicts, content_type = "application/json",
+         headers(("Content-Language" = String, description = "kk, ru or en"))),
+        (status = 400, description = "No JSON", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "No key, a wrong or an expired one", body = ProblemBody, content_type = "application/problem+json",
+         headers(("WWW-Authenticate" = String, description = "Bearer"))),
+        (status = 403, description = "No such trunk for this asker", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 408, description = "The body came too slowly", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too long", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not said to be JSON", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "JSON, but no call or calls", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "The node failed on this request", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Too many connections", body = ProblemBody, content_type = "application/problem+json")
+    ),
+    security((), ("bearer" = []), ("api_key" = []))
+)]
+fn screen() {}
+
+/// Judge, and say every fact the verdict stood on
+#[utoipa::path(
+    post,
+    path = "/v1/screen/explain",
+    request_body(content = Question, content_type = "application/json"),
+    params(("Accept-Language" = Option<String>, Header, description = "Language of `reason` and `facts`: kk, ru or en")),
+    responses(
+        (status = 200, description = "A verdict with its facts, or an array", body = Explanations, content_type = "application/json",
+         headers(("Content-Language" = String, description = "kk, ru or en"))),
+        (status = 400, description = "No JSON", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "No key, a wrong or an expired one", body = ProblemBody, content_type = "application/problem+json",
+         headers(("WWW-Authenticate" = String, description = "Bearer"))),
+        (status = 403, description = "No such trunk for this asker", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 408, description = "The body came too slowly", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too long", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not said to be JSON", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "JSON, but no call or calls", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "The node failed on this request", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Too many connections", body = ProblemBody, content_type = "application/problem+json")
+    ),
+    security((), ("bearer" = []), ("api_key" = []))
+)]
+fn explain() {}
+
+/// The process is alive
+#[utoipa::path(get, path = "/healthz", responses(
+    (status = 200, description = "Alive", body = String, content_type = "text/plain")
+))]
+fn healthz() {}
+
+/// Calls can be asked about
+#[utoipa::path(get, path = "/readyz", responses(
+    (status = 200, description = "A configuration is in force", body = Readiness, content_type = "application/json"),
+    (status = 503, description = "The node is stopping", body = ProblemBody, content_type = "application/problem+json")
+))]
+fn readyz() {}
+
+/// Counters for Prometheus
+#[utoipa::path(get, path = "/metrics", responses(
+    (status = 200, description = "Text format 0.0.4", body = String, content_type = "text/plain")
+))]
+fn metrics() {}
+
+/// This description
+#[utoipa::path(get, path = "/openapi.json", responses(
+    (status = 200, description = "OpenAPI 3.1", body = Object, content_type = "application/json")
+))]
+fn description() {}
