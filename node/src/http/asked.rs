@@ -49,7 +49,7 @@ pub struct AskedCall<'a> {
     /// keeps; lists and caps are asked as of now.
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>, format = DateTime)]
-    pub time: Text<'a>,
+    pub time: Option<Text<'a>>,
 }
 
 /// A text that may be left out or null, borrowed where it holds no escapes.

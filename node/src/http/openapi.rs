@@ -99,7 +99,7 @@ one_or_many! {
         (status = 500, description = "The node failed on this request", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "Too many connections", body = ProblemBody, content_type = "application/problem+json")
     ),
-    security((), ("bearer" = []), ("api_key" = []))
+    security(("bearer" = []), ("api_key" = []))
 )]
 fn screen() {}
 
@@ -123,7 +123,7 @@ fn screen() {}
         (status = 500, description = "The node failed on this request", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "Too many connections", body = ProblemBody, content_type = "application/problem+json")
     ),
-    security((), ("bearer" = []), ("api_key" = []))
+    security(("bearer" = []), ("api_key" = []))
 )]
 fn explain() {}
 

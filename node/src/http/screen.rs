@@ -94,14 +94,14 @@ impl Bench<'_> {
         let call_id = &*asked.call_id.0;
         let known = policy.trunk_named(&asked.trunk);
         let Some(trunk) = known.filter(|&trunk| asker.is_none_or(|key| key.may_ask(trunk))) else {
+            self.stats.unknown_source.add(1);
             if let Some(call) = emergency_call(policy, &asked.called, self.now_ms) {
                 return Ok(Ready { call, call_id, time_ms: self.now_ms });
             }
-            self.stats.unknown_source.add(1);
             let what = "the trunk is not in the configuration, or the key may not ask about it";
             return Err((Kind::TrunkNotKnown, what.to_owned()));
         };
-        let time_ms = match self.time_ms(&asked.time.0) {
+        let time_ms = match self.time_ms(asked.time.as_ref().map(|time| &*time.0)) {
             Ok(time_ms) => time_ms,
             // The time is no reason to keep an emergency call waiting.
             Err(_) if emergency_call(policy, &asked.called, self.now_ms).is_some() => self.now_ms,
@@ -120,10 +120,8 @@ impl Bench<'_> {
         Ok(Ready { call: policy.intake(self.now_ms, trunk, &fields), call_id, time_ms })
     }
 
-    fn time_ms(&self, text: &str) -> Result<i64, String> {
-        if text.is_empty() {
-            return Ok(self.now_ms);
-        }
+    fn time_ms(&self, text: Option<&str>) -> Result<i64, String> {
+        let Some(text) = text else { return Ok(self.now_ms) };
         let time: jiff::Timestamp =
             text.parse().map_err(|_| "time is not of the form 2026-03-02T12:00:00Z (RFC 3339)".to_owned())?;
         let time_ms = time.as_millisecond();
