@@ -3,7 +3,7 @@
 //! Names and units follow Prometheus's own conventions; docs/metrics.md explains each, and a test compares the
 //! two. Counters that stand by themselves come from the table in [`crate::stats`].
 
-mod process;
+pub mod process;
 mod sockets;
 
 use std::fmt::{Display, Write};

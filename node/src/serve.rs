@@ -16,7 +16,7 @@ use socket2::Socket;
 use crate::config::{self, Listen, Origin, Setup, Transport};
 use crate::connections::Connections;
 use crate::http;
-use crate::metrics::{Places, Watch};
+use crate::metrics::{self, Places, Watch};
 use crate::probe;
 use crate::stats::{Stats, WorkerStats};
 use crate::store::{Store, now_ms};
@@ -235,6 +235,16 @@ pub fn serve(origin: &Origin) -> Result<(), Box<dyn std::error::Error>> {
         "ready: listening on {}, {mode} mode, {trunks} trunks, configuration {origin}",
         listening.join(", ")
     ));
+
+    let http = node.setup().http.clone();
+    if let Some(most) = metrics::process::max_fds().filter(|most| http.connections + 100 > *most)
+        && !http.listen.is_empty()
+    {
+        let wanted = http.connections;
+        log(&format!(
+            "http.connections is {wanted}, and {most} files may be open: raise that (ulimit -n, LimitNOFILE)"
+        ));
+    }
 
     let mut reporter = Reporter::default();
     let mut since_report = Duration::ZERO;

@@ -2,8 +2,9 @@
 
 mod rig;
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
@@ -208,6 +209,41 @@ fn connections_beyond_the_limit_are_turned_away_and_the_rest_go_on() {
     assert_eq!(gone.answer().unwrap().status, 413);
     drop(gone);
     assert_eq!(clients[0].screen(CALL).status, 200);
+}
+
+/// Opens connections, says so, and holds them until its input ends.
+const IDLERS: &str = "
+import socket, sys
+n, port = int(sys.argv[1]), int(sys.argv[2])
+held = [socket.create_connection(('127.0.0.1', port)) for _ in range(n)]
+print('open', flush=True)
+sys.stdin.read()
+";
+
+#[test]
+fn ten_thousand_idle_connections_keep_nobody_waiting() {
+    let (site, address) = site("connections = 10001\n");
+    let binary = env!("CARGO_BIN_EXE_qalqan");
+    let mut command = Command::new("prlimit");
+    command.current_dir(site.directory.path()).args(["--nofile=12000", binary, "serve"]);
+    let _node = rig::Node::start(&mut command, site.port);
+    let mut idlers = Command::new("prlimit")
+        .args(["--nofile=12000", "python3", "-c", IDLERS, "10000", &address.port().to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 runs");
+    let mut line = String::new();
+    BufReader::new(idlers.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "open\n");
+    let mut http = Client::new(address);
+    wait(|| http.metric("qalqan_http_connections") == 10_001.0, || "10,001 connections".to_owned());
+    assert_eq!(http.screen(CALL).status, 200);
+    assert_eq!(Client::new(address).answer().unwrap().status, 503, "one more than there may be");
+    drop(idlers.stdin.take());
+    assert!(idlers.wait().unwrap().success());
+    wait(|| http.metric("qalqan_http_connections") == 1.0, || "they are gone".to_owned());
+    assert_eq!(http.screen(CALL).status, 200);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // The functions below only carry descriptions; `http.rs` answers.
 
+use std::sync::LazyLock;
+
 use utoipa::openapi::schema::{ArrayBuilder, OneOfBuilder, Schema};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Ref, RefOr};
@@ -13,8 +15,10 @@ use super::problem::ProblemBody;
 use super::ready::Readiness;
 
 /// The description as JSON; the same as `schema/openapi.json`.
-pub fn openapi() -> String {
-    Description::openapi().to_pretty_json().expect("plain values") + "\n"
+pub fn openapi() -> &'static str {
+    static JSON: LazyLock<String> =
+        LazyLock::new(|| Description::openapi().to_pretty_json().expect("plain values") + "\n");
+    &JSON
 }
 
 #[derive(OpenApi)]

@@ -64,7 +64,11 @@ impl Server {
         let mut threads = Vec::new();
         for (index, (listeners, (stats, answered))) in self.0.into_iter().zip(counters).enumerate() {
             let (setup, watch, open, journal) = (setup.clone(), watch.clone(), open.clone(), writer());
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                // For /metrics alone.
+                .max_blocking_threads(2)
+                .build()?;
             let thread = std::thread::Builder::new().name(format!("http-{index}"));
             threads.push(thread.spawn(move || {
                 let desk = Desk {

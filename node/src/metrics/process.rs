@@ -34,8 +34,12 @@ pub fn write(page: &mut Page) {
     // The directory being read is one of them.
     let open = fs::read_dir("/proc/self/fd").map(|entries| entries.count().saturating_sub(1) as f64).ok();
     gauge("process_open_fds", "gauge", "Open file descriptors.", open);
-    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let most = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
-    let most = most.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
-    gauge("process_max_fds", "gauge", "File descriptors it may open.", most);
+    gauge("process_max_fds", "gauge", "File descriptors it may open.", max_fds().map(|n| n as f64));
+}
+
+/// File descriptors this process may open.
+pub fn max_fds() -> Option<u64> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let most = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    most.split_whitespace().next()?.parse().ok()
 }
