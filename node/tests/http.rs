@@ -74,7 +74,7 @@ fn an_array_is_answered_in_its_order() {
     let _node = site.serve();
     let mut http = Client::new(address);
     let call = |index: usize| {
-        let calling = if index % 3 == 0 { "+77272501234" } else { "+14155550123" };
+        let calling = if index.is_multiple_of(3) { "+77272501234" } else { "+14155550123" };
         json!({"trunk": "international", "calling": calling, "called": "+77011234567", "call_id": index.to_string()})
     };
     let answer = http.screen(Value::Array((0..1000).map(call).collect()).to_string());
