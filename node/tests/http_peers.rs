@@ -2,7 +2,7 @@
 
 mod rig;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -244,6 +244,48 @@ fn ten_thousand_idle_connections_keep_nobody_waiting() {
     assert!(idlers.wait().unwrap().success());
     wait(|| http.metric("qalqan_http_connections") == 1.0, || "they are gone".to_owned());
     assert_eq!(http.screen(CALL).status, 200);
+}
+
+/// Unmounts at the end of the test, whatever happened.
+struct Mount(std::path::PathBuf);
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_no_question_and_is_said() {
+    let (site, address) = site("[journal]\ndirectory = \"small/journal\"\nsegment-mb = 1\n");
+    let small = site.path("small");
+    std::fs::create_dir(&small).unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(&small).status();
+    assert!(mounted.is_ok_and(|status| status.success()), "this test mounts a small disk: run it as root");
+    let _mount = Mount(small.clone());
+    let _node = site.serve();
+    let mut http = Client::new(address);
+    assert_eq!(http.screen(CALL).status, 200);
+    let mut filler = std::fs::File::create(small.join("filler")).unwrap();
+    while filler.write_all(&[1; 4096]).is_ok() {}
+    let calls = format!("[{}]", vec![CALL; 1000].join(","));
+    let is_failing = |http: &mut Client| {
+        let answer = http.screen(&calls);
+        assert_eq!(answer.json().as_array().unwrap().len(), 1000, "every call is judged");
+        http.get("/readyz").json()["journal"] == "failing"
+    };
+    wait(|| is_failing(&mut http), || "a failing journal".to_owned());
+    assert_eq!(http.get("/readyz").status, 200, "calls need not go elsewhere");
+    assert_eq!(http.metric("qalqan_journal_failing"), 1.0);
+    // What is open still takes some; then they are lost, and counted.
+    let lost = |http: &mut Client| {
+        is_failing(http);
+        http.metric("qalqan_journal_lost_verdicts_total") > 0.0
+    };
+    wait(|| lost(&mut http), || "lost verdicts to be counted".to_owned());
+    drop(filler);
+    std::fs::remove_file(small.join("filler")).unwrap();
+    wait(|| http.metric("qalqan_journal_failing") == 0.0, || "a journal that goes on".to_owned());
 }
 
 #[test]
