@@ -10,7 +10,7 @@ const FIXED: &str = r#"{"trunk":"international","calling":"+77272501234","called
 
 #[test]
 fn a_call_is_judged_kept_and_counted_as_by_sip() {
-    let (site, address) = site("");
+    let (site, address) = site("workers = 2\n");
     let node = site.serve();
     let mut http = Client::new(address);
     let abroad = Switch::on(INTERNATIONAL, &node);
@@ -22,6 +22,8 @@ fn a_call_is_judged_kept_and_counted_as_by_sip() {
         ("+78301234567", "R03"),
         ("102", "R04"),
         ("7272501234", "R08"),
+        ("anonymous", "R02"),
+        ("alice", "R03"),
     ];
     for (index, (number, rule)) in numbers.iter().enumerate() {
         let by_sip = abroad.invite(&Invite {
@@ -65,7 +67,7 @@ fn a_call_is_judged_kept_and_counted_as_by_sip() {
     }
     let counted = "qalqan_calls_total{trunk=\"international\",rule=\"R08\",verdict=\"block\"}";
     assert_eq!(http.metric(counted), 6.0, "two numbers, once by SIP and twice by HTTP");
-    assert_eq!(http.metric("qalqan_verdict_duration_seconds_count{door=\"http\"}"), 12.0);
+    assert_eq!(http.metric("qalqan_verdict_duration_seconds_count{door=\"http\"}"), 16.0);
 }
 
 #[test]
