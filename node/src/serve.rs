@@ -125,8 +125,8 @@ impl Node {
         let (stats, connections, places) =
             (self.stats.clone(), self.connections.clone(), self.places.clone());
         let watch = Arc::new(Watch::new(self.setup.clone(), stats, answered, connections, places));
+        self.watch = Some(watch.clone());
         self.threads.extend(server.start(&self.setup, &watch, counters, || self.store.writer())?);
-        self.watch = Some(watch);
         Ok(())
     }
 
