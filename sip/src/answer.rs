@@ -38,7 +38,7 @@ impl<'b> Answer<'b> {
                 out.extend_from_slice(line);
                 if name == Name::To && Address::parse(value).is_none_or(|to| to.parameter(b"tag").is_none()) {
                     out.extend_from_slice(b";tag=");
-                    out.extend((0..16).rev().map(|n| b"0123456789abcdef"[(tag >> (4 * n) & 0xf) as usize]));
+                    push_hex(out, tag);
                 }
                 out.extend_from_slice(b"\r\n");
             }
@@ -61,7 +61,7 @@ impl<'b> Answer<'b> {
 }
 
 /// Text appended to bytes, without the detour that `io::Write` makes.
-pub(crate) struct Text<'b>(pub(crate) &'b mut Vec<u8>);
+pub struct Text<'b>(pub &'b mut Vec<u8>);
 
 impl Write for Text<'_> {
     #[inline]
@@ -86,6 +86,11 @@ fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
             let _ = write!(Text(out), "{v6}");
         }
     }
+}
+
+/// 16 digits.
+pub(crate) fn push_hex(out: &mut Vec<u8>, number: u64) {
+    out.extend((0..16).rev().map(|n| b"0123456789abcdef"[(number >> (4 * n) & 0xf) as usize]));
 }
 
 fn push_number(out: &mut Vec<u8>, number: u16) {

@@ -4,7 +4,7 @@
 use std::fmt::{Display, Write};
 use std::net::SocketAddr;
 
-use crate::answer::{Text, top_via};
+use crate::answer::{Text, push_hex, top_via};
 use crate::{Address, Name, Request, Response, Via, each_value};
 
 /// What changes in a request on its way.
@@ -93,7 +93,10 @@ impl Forward<'_> {
 
     /// This node's Via, its Record-Route, and the Via before it with what was seen of its sender.
     fn vias(&self, out: &mut Vec<u8>, value: &[u8]) {
-        let _ = write!(Text(out), "Via: SIP/2.0/UDP {};branch=z9hG4bKq{:016x}", self.via, self.branch);
+        out.extend_from_slice(b"Via: SIP/2.0/UDP ");
+        out.extend_from_slice(self.via.as_bytes());
+        out.extend_from_slice(b";branch=z9hG4bKq");
+        push_hex(out, self.branch);
         if let Some(connection) = self.connection {
             let _ = write!(Text(out), ";c={connection:x}");
         }

@@ -66,6 +66,8 @@ pub struct Limits {
 pub struct Proxy {
     /// Host and port as they stand in Via and Record-Route.
     pub via: String,
+    /// The same as an address, where it is one.
+    pub own: Option<SocketAddr>,
     pub record_route: bool,
     /// What From shows of a marked call, by label.
     pub display: [Option<&'static str>; 4],
@@ -87,6 +89,8 @@ pub struct Hop {
     /// Host and port as configured.
     pub name: String,
     pub address: SocketAddr,
+    /// The address in text, for the Request-URI.
+    pub text: String,
     /// It does not answer: calls go to another, if there is one.
     down: AtomicBool,
 }
@@ -351,6 +355,7 @@ impl Reader<'_> {
         let display = [Label::Verified, Label::International, Label::NotVerified, Label::Suspected]
             .map(|label| table.display.then(|| word(file.language, display_key(label))));
         Some(Proxy {
+            own: via.parse().ok().or_else(|| Some(SocketAddr::new(via.parse().ok()?, 5060))),
             via,
             record_route: table.record_route,
             display,
@@ -382,7 +387,8 @@ impl Reader<'_> {
         for address in addresses {
             let known = hops.iter().position(|hop| hop.address == address);
             let index = known.unwrap_or_else(|| {
-                hops.push(Hop { name: whole.clone(), address, down: AtomicBool::new(false) });
+                let text = address.to_string();
+                hops.push(Hop { name: whole.clone(), address, text, down: AtomicBool::new(false) });
                 hops.len() - 1
             });
             match u8::try_from(index) {

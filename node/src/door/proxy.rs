@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use call::{Call, Label, Reason, Rule, Treatment, TrunkId, Verdict};
 use screening::screen;
-use sip::{Address, Forward, FromField, Method, Name, Parser, Request, Scheme, hop_count, pass_back};
+use sip::{Address, Forward, FromField, Method, Name, Parser, Request, Scheme, Text, hop_count, pass_back};
 
 use super::answers::{Identity, Reply, Words};
 use super::{Destination, Door, Moment, Peer, UNKNOWN_SOURCE, fields, not_a_call};
@@ -274,19 +274,19 @@ impl Door<'_> {
             },
         };
         forward.write(request, out, |out| {
-            use std::io::Write;
+            use fmt::Write;
             if let Some((_, verdict)) = judged {
-                let _ = write!(out, "Qalqan-Verdict: {}\r\n", Words(verdict));
+                let _ = write!(Text(out), "Qalqan-Verdict: {}\r\n", Words(verdict));
             }
             match &identity {
                 Some(identity) => {
-                    let _ = write!(out, "P-Asserted-Identity: <{identity}>\r\n");
+                    let _ = write!(Text(out), "P-Asserted-Identity: <{identity}>\r\n");
                     if identity.is_hidden() {
-                        let _ = out.write_all(b"Privacy: id\r\n");
+                        out.extend_from_slice(b"Privacy: id\r\n");
                     }
                 }
                 None if hides => {
-                    let _ = out.write_all(b"Privacy: id\r\n");
+                    out.extend_from_slice(b"Privacy: id\r\n");
                 }
                 None => {}
             }
@@ -393,7 +393,7 @@ fn address_of(address: &Address) -> Option<SocketAddr> {
 }
 
 fn is_this_node(proxy: &Proxy, address: SocketAddr) -> bool {
-    proxy.via.parse() == Ok(address) || proxy.via.parse() == Ok(address.ip())
+    proxy.own == Some(address)
 }
 
 /// A Request-URI that names this node, as it goes on: the same user at the next hop.
@@ -401,19 +401,22 @@ struct OwnUri<'r> {
     user: &'r str,
     is_phone: bool,
     target: SocketAddr,
+    /// The target in text, where it is a next hop.
+    hop: Option<&'r str>,
 }
 
 impl<'r> OwnUri<'r> {
-    fn of(request: &Request<'r>, proxy: &Proxy, target: SocketAddr) -> Option<OwnUri<'r>> {
+    fn of(request: &Request<'r>, proxy: &'r Proxy, target: SocketAddr) -> Option<OwnUri<'r>> {
         let uri = Address::from_uri(request.uri)?;
         let names_this_node = matches!(uri.scheme, Scheme::Sip | Scheme::Sips)
-            && (address_of(&uri).is_some_and(|address| is_this_node(proxy, address))
-                || uri.host.eq_ignore_ascii_case(proxy.via.as_bytes()));
+            && (uri.host.eq_ignore_ascii_case(proxy.via.as_bytes())
+                || address_of(&uri).is_some_and(|address| is_this_node(proxy, address)));
         if !names_this_node {
             return None;
         }
         let is_phone = uri.uri_parameter(b"user").is_some_and(|value| value.eq_ignore_ascii_case(b"phone"));
-        Some(OwnUri { user: std::str::from_utf8(uri.user).ok()?, is_phone, target })
+        let hop = proxy.hops.iter().find(|hop| hop.address == target).map(|hop| &*hop.text);
+        Some(OwnUri { user: std::str::from_utf8(uri.user).ok()?, is_phone, target, hop })
     }
 }
 
@@ -421,7 +424,14 @@ impl Display for OwnUri<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = if self.user.is_empty() { "" } else { "@" };
         let phone = if self.is_phone { ";user=phone" } else { "" };
-        write!(f, "sip:{}{at}{}{phone}", self.user, self.target)
+        for part in ["sip:", self.user, at] {
+            f.write_str(part)?;
+        }
+        match self.hop {
+            Some(hop) => f.write_str(hop)?,
+            None => write!(f, "{}", self.target)?,
+        }
+        f.write_str(phone)
     }
 }
 
