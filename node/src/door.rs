@@ -6,6 +6,7 @@
 //! The door holds no socket and no clock.
 
 mod answers;
+mod checks;
 mod fields;
 mod proxy;
 
@@ -14,7 +15,7 @@ use std::net::SocketAddr;
 use call::{Call, Reason, Rule, Treatment, Verdict};
 use journal::Record;
 use screening::screen;
-use sip::{Address, Broken, Method, Name, Parser, Request, Scheme, Via};
+use sip::{Address, Method, Name, Parser, Request, Via};
 
 use crate::config::{Setup, UnknownSource};
 use crate::connections::ConnectionId;
@@ -24,6 +25,7 @@ use crate::store::Writer;
 use crate::traces::Origin;
 
 use answers::Reply;
+use checks::{Refusal, Required};
 pub use fields::{UNKNOWN_SOURCE, emergency_call, from_text};
 
 /// What one worker needs to answer requests.
@@ -112,21 +114,13 @@ impl Door<'_> {
             self.stats.acks.add(1);
             return target;
         }
-        let fault = match outcome {
-            Ok(()) => request.fault(),
-            Err(Broken::Version) => {
-                self.stats.refused_requests.add(1);
-                reply.plain(out, "505 Version Not Supported");
-                return target;
-            }
-            Err(Broken::Syntax(what)) => Some(what),
-            Err(Broken::NotARequest) => unreachable!("a request was given"),
-        };
-        if let Some(what) = fault {
+        if let Some(refusal) = Refusal::of(&request, outcome)
+            && !(refusal.spares_emergencies() && self.is_emergency(&request, moment))
+        {
             self.stats.refused_requests.add(1);
             // RFC 3261 section 17.1.1.3: an ACK is never answered.
             if request.method != Method::Ack {
-                reply.bad(out, what);
+                refusal.answer(&reply, out);
             }
             return target;
         }
@@ -137,10 +131,16 @@ impl Door<'_> {
         }
         match request.method {
             Method::Invite => self.invite(&reply, transaction, moment, out),
-            Method::Options => {
-                self.stats.health_checks.add(1);
-                reply.health(out, self.journal_failing);
-            }
+            Method::Options => match Required::of(&request) {
+                Some(options) => {
+                    self.stats.refused_requests.add(1);
+                    reply.unsupported(out, &options);
+                }
+                None => {
+                    self.stats.health_checks.add(1);
+                    reply.health(out, self.journal_failing);
+                }
+            },
             Method::Cancel => {
                 // The INVITE has its final answer; RFC 3261 section 9.2.
                 let known = self.recent.known(transaction, moment.now_ms).is_some();
@@ -178,6 +178,12 @@ impl Door<'_> {
         let tag = self.recent.transaction(&request, &via).tag();
         let reply = Reply { setup: self.setup, request: &request, via: &via, tag, source: peer.address };
         reply.warn(out, status, what);
+    }
+
+    /// An emergency call passes though its INVITE is broken, as long as it says where it wants to go.
+    fn is_emergency(&self, request: &Request, moment: Moment) -> bool {
+        request.method == Method::Invite
+            && fields::emergency_from_anywhere(&self.setup.policy, request, moment.now_ms).is_some()
     }
 
     fn invite(&mut self, reply: &Reply, transaction: Transaction, moment: Moment, out: &mut Vec<u8>) {
@@ -240,11 +246,6 @@ fn is_own(request: &Request, transaction: &Transaction) -> bool {
 
 /// Why an INVITE is no new call to judge.
 fn not_a_call(request: &Request) -> Option<&'static str> {
-    match Address::from_uri(request.uri).map(|uri| uri.scheme) {
-        Some(Scheme::Sip | Scheme::Sips | Scheme::Tel | Scheme::Urn) => {}
-        Some(Scheme::Other) => return Some("416 Unsupported URI Scheme"),
-        None => return Some("400 Bad Request-URI"),
-    }
     let to = request.value(Name::To).and_then(Address::parse);
     // A tag in To: within a dialog, and this server never makes one.
     to.and_then(|to| to.parameter(b"tag")).map(|_| "481 Call/Transaction Does Not Exist")

@@ -33,7 +33,12 @@ impl<'a> Address<'a> {
     /// Reads a name-addr or an addr-spec: the value of From, To, Contact, Diversion and others.
     pub fn parse(value: &'a [u8]) -> Option<Address<'a>> {
         let value = value.trim_ascii();
-        let open = position_outside_quotes(value, b'<');
+        // Brackets before any quote are met most, and found fastest.
+        let open = match memchr::memchr2(b'<', b'"', value) {
+            Some(at) if value[at] == b'<' => Some(at),
+            Some(_) => position_outside_quotes(value, b'<'),
+            None => None,
+        };
         let (uri, parameters) = match open {
             Some(open) => {
                 let close = open + memchr::memchr(b'>', &value[open..])?;
@@ -110,6 +115,26 @@ fn host(rest: &[u8]) -> &[u8] {
     rest[..end].trim_ascii()
 }
 
+/// Whether the host can be told from its port (RFC 3261 section 25.1, `hostport`). Loose in the name of a host, which
+/// nobody is asked for here, and in the number of colons in an IPv6 reference (RFC 5118 section 4.10).
+pub(crate) fn is_host_port(text: &[u8]) -> bool {
+    let port = match text {
+        [b'[', rest @ ..] => {
+            let Some(close) = memchr::memchr(b']', rest) else { return false };
+            if !rest[..close].iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.')) {
+                return false;
+            }
+            &rest[close + 1..]
+        }
+        _ => &text[memchr::memchr(b':', text).unwrap_or(text.len())..],
+    };
+    match port {
+        [] => true,
+        [b':', digits @ ..] => (1..=5).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
 fn parameter<'a>(parameters: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     parameters.split(|&byte| byte == b';').find_map(|part| {
         let (found, value) = match memchr::memchr(b'=', part) {
@@ -121,7 +146,7 @@ fn parameter<'a>(parameters: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// Where a byte stands outside quoted strings.
-fn position_outside_quotes(text: &[u8], wanted: u8) -> Option<usize> {
+pub(crate) fn position_outside_quotes(text: &[u8], wanted: u8) -> Option<usize> {
     let mut quoted = false;
     let mut escaped = false;
     text.iter().position(|&byte| {

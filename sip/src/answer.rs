@@ -100,6 +100,12 @@ fn push_number(out: &mut Vec<u8>, number: u16) {
     out.push(b'0' + (number % 10) as u8);
 }
 
+/// The address that a sent-by names, IPv6 with or without its brackets, IPv4 in IPv6 as IPv4.
+fn ip_of(host: &[u8]) -> Option<IpAddr> {
+    let bare = host.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or(host);
+    Some(std::str::from_utf8(bare).ok()?.parse::<IpAddr>().ok()?.to_canonical())
+}
+
 pub(crate) fn top_via(out: &mut Vec<u8>, line: &[u8], via: &Via, source: SocketAddr) {
     out.extend_from_slice(b"Via: ");
     let ip = source.ip().to_canonical();
@@ -113,7 +119,7 @@ pub(crate) fn top_via(out: &mut Vec<u8>, line: &[u8], via: &Via, source: SocketA
             }
             out.push(b';');
         } else {
-            kept = !via.rport && std::str::from_utf8(via.host).is_ok_and(|host| host.parse() == Ok(ip));
+            kept = !via.rport && ip_of(via.host) == Some(ip);
         }
         out.extend_from_slice(part.trim_ascii_end());
     }
@@ -179,5 +185,8 @@ mod tests {
         assert!(text.contains("To: <sip:t@u>;tag=7\r\n"), "{text}");
         let text = answer("BYE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP host.example;branch=z\r\n\r\n");
         assert!(text.contains("Via: SIP/2.0/UDP host.example;branch=z;received=192.0.2.9\r\n"), "{text}");
+        let text =
+            answer("BYE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP [::ffff:192.0.2.9]:70;received=[::1]\r\n\r\n");
+        assert!(text.contains("Via: SIP/2.0/UDP [::ffff:192.0.2.9]:70\r\n"), "{text}");
     }
 }

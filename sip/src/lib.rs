@@ -6,6 +6,7 @@
 
 mod address;
 mod answer;
+mod fault;
 mod forward;
 mod frame;
 mod history;

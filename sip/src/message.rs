@@ -179,11 +179,13 @@ impl Parser {
         let Some(end) = memchr(b'\n', &message[start..]).map(|n| start + n) else {
             return (None, Err(Broken::NotARequest));
         };
-        let line = message[start..end].strip_suffix(b"\r").unwrap_or(&message[start..end]);
+        let whole = message[start..end].strip_suffix(b"\r").unwrap_or(&message[start..end]);
+        // White space behind the version is wrong (RFC 4475 section 3.1.2.10), and no reason to be silent.
+        let line = whole.trim_ascii_end();
         let Some((method, uri, version)) = start_line(line) else {
             return (None, Err(Broken::NotARequest));
         };
-        if !is_sip_version(version) {
+        if !is_sip_version(version) || is_sip_version(method) {
             return (None, Err(Broken::NotARequest));
         }
         let mut outcome = match version.eq_ignore_ascii_case(b"SIP/2.0") {
@@ -191,7 +193,7 @@ impl Parser {
             false => Err(Broken::Version),
         };
         let is_token = !method.is_empty() && method.iter().all(|&byte| is_token(byte));
-        if outcome.is_ok() && (!is_token || !is_one_uri(uri)) {
+        if outcome.is_ok() && (!is_token || !is_one_uri(uri) || line.len() < whole.len()) {
             outcome = Err(Broken::Syntax("request line"));
         }
 
@@ -262,9 +264,15 @@ fn is_one_uri(uri: &[u8]) -> bool {
     !uri.is_empty() && uri[0] != b'<' && !uri.iter().any(|byte| matches!(byte, b' ' | b'\t'))
 }
 
+/// Digits and nothing else, as far as a header field's number goes (RFC 3261 section 25.1: `1*DIGIT`).
+pub(crate) fn number(digits: &[u8]) -> Option<u32> {
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    is_number.then(|| std::str::from_utf8(digits).ok()?.parse().ok()).flatten()
+}
+
 /// RFC 3261 section 25.1: the characters of a token.
 #[inline]
-fn is_token(byte: u8) -> bool {
+pub(crate) fn is_token(byte: u8) -> bool {
     const TOKEN: [bool; 256] = {
         let (mut table, others) = ([false; 256], b"-.!%*_+`'~");
         let mut byte = 0;
@@ -322,43 +330,12 @@ impl<'a> Request<'a> {
         self.all_lines().filter(move |&(found, ..)| found == name).map(|(_, line, value)| (line, value))
     }
 
-    /// What is wrong with the header fields every request has (RFC 3261 section 8.1.1), or nothing.
-    pub fn fault(&self) -> Option<&'static str> {
-        for (name, what) in [
-            (Name::To, "To missing"),
-            (Name::From, "From missing"),
-            (Name::CallId, "Call-ID missing"),
-            (Name::CSeq, "CSeq missing"),
-        ] {
-            let mut values = self.values(name);
-            if values.next().is_none_or(<[u8]>::is_empty) {
-                return Some(what);
-            }
-            if values.next().is_some() {
-                return Some("a header field that must stand once stands twice");
-            }
-        }
-        let cseq = self.value(Name::CSeq).unwrap_or_default();
-        let digits = cseq.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let number = std::str::from_utf8(&cseq[..digits]).ok().and_then(|digits| digits.parse::<u32>().ok());
-        // RFC 3261 section 8.1.1.5: less than 2**31.
-        if number.is_none_or(|number| number >= 1 << 31) {
-            return Some("CSeq number");
-        }
-        let method = cseq[digits..].trim_ascii();
-        if method != self.method.as_bytes() {
-            return Some("CSeq method does not match");
-        }
-        if let Some(length) = self.value(Name::ContentLength) {
-            let length = std::str::from_utf8(length).ok().and_then(|text| text.parse::<usize>().ok());
-            // RFC 3261 section 18.3: a datagram shorter than its Content-Length is an error.
-            match length {
-                Some(length) if length <= self.body.len() => {}
-                Some(_) => return Some("Content-Length is more than the body"),
-                None => return Some("Content-Length"),
-            }
-        }
-        None
+    /// Every header field that this server reads, in order.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (Name, &'a [u8])> + use<'a> {
+        let message = self.message;
+        self.headers
+            .iter()
+            .map(move |header| (header.name, &message[header.value.0 as usize..header.value.1 as usize]))
     }
 }
 
@@ -391,10 +368,11 @@ mod tests {
     #[test]
     fn says_what_is_broken() {
         let outcome = |message: &[u8]| Parser::new().parse(message).1;
-        let fault = |message: &[u8]| Parser::new().parse(message).0.unwrap().fault();
         assert_eq!(outcome(b""), Err(Broken::NotARequest));
         assert_eq!(outcome(b"\r\n\r\n"), Err(Broken::NotARequest));
         assert_eq!(outcome(b"SIP/2.0 200 OK\r\n\r\n"), Err(Broken::NotARequest));
+        assert_eq!(outcome(b"SIP/2.0 200 SIP/2.0\r\n\r\n"), Err(Broken::NotARequest));
+        assert_eq!(outcome(b"INVITE sip:a@b SIP/2.0 \t\r\n\r\n"), Err(Broken::Syntax("request line")));
         assert_eq!(outcome(b"GET / HTTP/1.1\r\n\r\n"), Err(Broken::NotARequest));
         assert_eq!(outcome(b"INVITE sip:a@b SIP/7.0\r\n\r\n"), Err(Broken::Version));
         assert_eq!(outcome(b"INVITE  sip:a@b SIP/2.0\r\n\r\n"), Err(Broken::Syntax("request line")));
@@ -403,21 +381,5 @@ mod tests {
             outcome(b"INVITE sip:a@b SIP/2.0\r\nno colon\r\n\r\n"),
             Err(Broken::Syntax("header field"))
         );
-        assert_eq!(fault(b"INVITE sip:a@b SIP/2.0\r\nTo: a\r\n\r\n"), Some("From missing"));
-        let whole = |cseq: &str, more: &str| {
-            format!("INVITE sip:a@b SIP/2.0\r\nTo: a\r\nFrom: b\r\nCall-ID: c\r\nCSeq: {cseq}\r\n{more}\r\n")
-        };
-        assert_eq!(fault(whole("1 OPTIONS", "").as_bytes()), Some("CSeq method does not match"));
-        assert_eq!(fault(whole("36893488147419103232 INVITE", "").as_bytes()), Some("CSeq number"));
-        assert_eq!(fault(whole("1 INVITE", "l: -1\r\n").as_bytes()), Some("Content-Length"));
-        assert_eq!(
-            fault(whole("1 INVITE", "l: 9\r\n").as_bytes()),
-            Some("Content-Length is more than the body")
-        );
-        assert_eq!(
-            fault(whole("1 INVITE", "To: d\r\n").as_bytes()),
-            Some("a header field that must stand once stands twice")
-        );
-        assert_eq!(fault(whole("1 INVITE", "").as_bytes()), None);
     }
 }

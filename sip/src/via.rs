@@ -1,6 +1,6 @@
 //! Via (RFC 3261 section 20.42): where the answer goes.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::each_value;
 
@@ -78,10 +78,11 @@ fn split_port(sent_by: &[u8]) -> Option<(&[u8], Option<u16>)> {
     let rest = sent_by[host_end..].trim_ascii();
     match rest {
         [] => Some((host, None)),
-        [b':', port @ ..] => {
-            let port = std::str::from_utf8(port.trim_ascii()).ok()?.parse().ok()?;
-            Some((host, Some(port)))
-        }
+        [b':', port @ ..] => match std::str::from_utf8(port.trim_ascii()).ok()?.parse() {
+            Ok(port) => Some((host, Some(port))),
+            // An IPv6 address that lacks its brackets is all address: where a port begins nobody could tell.
+            Err(_) => std::str::from_utf8(sent_by).ok()?.parse::<Ipv6Addr>().ok().map(|_| (sent_by, None)),
+        },
         _ => None,
     }
 }
@@ -100,6 +101,8 @@ mod tests {
         let via = Via::parse(b"SIP  / 2.0\r\n / UDP [2001:db8::9:1]:6050 ;branch = z9 ").unwrap();
         assert_eq!((via.host, via.port, via.branch), (&b"[2001:db8::9:1]"[..], Some(6050), &b"z9"[..]));
         assert!(!via.rport);
+        let via = Via::parse(b"SIP/2.0/UDP 2001:db8::9:1;branch=z9").unwrap();
+        assert_eq!((via.host, via.port), (&b"2001:db8::9:1"[..], None));
         assert_eq!(Via::parse(b"SIP/2.0/UDP"), None);
         assert_eq!(Via::parse(b"SIP/2.0/UDP host:99999"), None);
     }

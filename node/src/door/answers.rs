@@ -10,6 +10,8 @@ use sip::{Address, Answer, Request, Scheme, Via};
 
 use crate::config::{Allow, Marks, Setup};
 
+use super::checks::Required;
+
 const ALLOW: &str = "INVITE, ACK, CANCEL, OPTIONS";
 
 /// A request that is being answered.
@@ -46,6 +48,13 @@ impl Reply<'_> {
     pub fn not_allowed(&self, out: &mut Vec<u8>, status: &str) {
         let mut answer = self.start(out, status);
         answer.header("Allow", format_args!("{ALLOW}"));
+        answer.finish();
+    }
+
+    /// RFC 3261 section 8.2.2.3: the options asked for that nobody here has.
+    pub fn unsupported(&self, out: &mut Vec<u8>, options: &Required) {
+        let mut answer = self.start(out, "420 Bad Extension");
+        answer.header("Unsupported", format_args!("{options}"));
         answer.finish();
     }
 

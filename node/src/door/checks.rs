@@ -1,0 +1,79 @@
+//! What is looked at before anybody asks what a request wants (RFC 3261 sections 8.2, 16.3).
+//!
+//! In this order: the version, the form, the scheme of the Request-URI, the hops left. An INVITE that can be read
+//! for certain is judged whatever else it gets wrong: a switch goes on by itself after a 400, so a refusal here
+//! would cost honest callers their screening and give dishonest ones a way around it.
+
+use std::fmt::{self, Display, Formatter};
+
+use sip::{Address, Broken, Method, Name, Request, Scheme, each_value};
+
+use super::answers::Reply;
+
+/// Why a request is refused for itself, not for what it asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    Version,
+    Malformed(&'static str),
+    Scheme,
+    Hops,
+}
+
+impl Refusal {
+    /// What speaks against a request that was read with this outcome, or nothing. An ACK has no answer and no place here.
+    pub fn of(request: &Request, outcome: Result<(), Broken>) -> Option<Refusal> {
+        match outcome {
+            Ok(()) => {}
+            Err(Broken::Version) => return Some(Refusal::Version),
+            Err(Broken::Syntax(what)) => return Some(Refusal::Malformed(what)),
+            Err(Broken::NotARequest) => return Some(Refusal::Malformed("no request")),
+        }
+        let is_call = matches!(request.method, Method::Invite | Method::Cancel);
+        let slip = || if is_call { None } else { request.slip() };
+        if let Some(what) = request.fault().or_else(slip) {
+            return Some(Refusal::Malformed(what));
+        }
+        // A CANCEL goes where its INVITE went, and is as short of hops.
+        if request.method == Method::Cancel {
+            return None;
+        }
+        let uri = Address::from_uri(request.uri);
+        if uri.is_some_and(|uri| uri.scheme == Scheme::Other) {
+            return Some(Refusal::Scheme);
+        }
+        (request.max_forwards() == Some(0)).then_some(Refusal::Hops)
+    }
+
+    /// Whether an emergency call goes on all the same: where it wants to go is known.
+    pub fn spares_emergencies(self) -> bool {
+        matches!(self, Refusal::Malformed(_) | Refusal::Hops)
+    }
+
+    pub fn answer(self, reply: &Reply, out: &mut Vec<u8>) {
+        match self {
+            Refusal::Version => reply.plain(out, "505 Version Not Supported"),
+            Refusal::Malformed(what) => reply.bad(out, what),
+            Refusal::Scheme => reply.plain(out, "416 Unsupported URI Scheme"),
+            Refusal::Hops => reply.plain(out, "483 Too Many Hops"),
+        }
+    }
+}
+
+/// The options that the peer insists on (RFC 3261 section 8.2.2.3): this server has none.
+pub struct Required<'r>(&'r Request<'r>);
+
+impl<'r> Required<'r> {
+    pub fn of(request: &'r Request<'r>) -> Option<Required<'r>> {
+        request.values(Name::Require).flat_map(each_value).next().map(|_| Required(request))
+    }
+}
+
+impl Display for Required<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (place, option) in self.0.values(Name::Require).flat_map(each_value).enumerate() {
+            let comma = if place > 0 { ", " } else { "" };
+            write!(f, "{comma}{}", String::from_utf8_lossy(option))?;
+        }
+        Ok(())
+    }
+}
