@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use bench::corpus::{Invite, TRUNKS, pairs};
 use qalqan::config::{Origin, load};
-use qalqan::door::{Door, Moment};
+use qalqan::door::{Door, Moment, Peer};
 use qalqan::retransmission::Recent;
 use qalqan::stats::WorkerStats;
 use qalqan::store::{Store, now_ms};
@@ -55,7 +55,7 @@ fn main() {
                 journal_failing: false,
             };
             let moment = Moment { now_ms: now_ms(), started: Instant::now() };
-            door.handle(&mut parser, &message, *source, moment, &mut out);
+            door.handle(&mut parser, &message, Peer { address: *source, connection: None }, moment, &mut out);
             answered += u64::from(out.starts_with(b"SIP/2.0 302") || out.starts_with(b"SIP/2.0 603"));
         }
     }

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use libfuzzer_sys::fuzz_target;
-use sip::{Address, Answer, Frame, Name, Parser, Via, diverted_from, each_value, frame};
+use sip::{Address, Answer, Frame, Name, Parser, Via, diverted_from, each_value, frame, hop_count};
 
 const NAMES: [Name; 14] = [
     Name::Via,
@@ -46,7 +46,7 @@ fuzz_target!(|data: &[u8]| {
     }
     assert_inside(request.uri, data);
     assert_inside(request.body, data);
-    let _ = (request.slip(), request.max_forwards(), diverted_from(&request));
+    let _ = (request.slip(), hop_count(&request), diverted_from(&request));
     let Some(via) = request.value(Name::Via).and_then(Via::parse) else { return };
     if outcome.is_err() || request.fault().is_some() {
         return;

@@ -114,7 +114,7 @@ impl Door<'_> {
             self.stats.acks.add(1);
             return target;
         }
-        if let Some(refusal) = Refusal::of(&request, outcome)
+        if let Some(refusal) = Refusal::of(&request, outcome, setup.sip.proxy.is_some())
             && !(refusal.spares_emergencies() && self.is_emergency(&request, moment))
         {
             self.stats.refused_requests.add(1);

@@ -136,12 +136,23 @@ pub(crate) fn is_host_port(text: &[u8]) -> bool {
 }
 
 fn parameter<'a>(parameters: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    parameters.split(|&byte| byte == b';').find_map(|part| {
+    parts(parameters).find_map(|part| {
         let (found, value) = match memchr::memchr(b'=', part) {
             Some(equals) => (&part[..equals], &part[equals + 1..]),
             None => (part, &b""[..]),
         };
         found.trim_ascii().eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+    })
+}
+
+/// What stands between semicolons that stand in no quotes: a value, then its parameters.
+pub(crate) fn parts(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = position_outside_quotes(text, b';');
+        rest = end.map(|end| &text[end + 1..]);
+        Some(&text[..end.unwrap_or(text.len())])
     })
 }
 
@@ -247,6 +258,8 @@ mod tests {
         assert_eq!(address.parameter(b"TAG"), Some(&b"9"[..]));
         assert_eq!(address.uri_parameter(b"cause"), Some(&b"302"[..]));
         assert_eq!(address.uri_parameter(b"x"), None);
+        let address = Address::parse(b"<sip:a@h>;x=\"\\\";tag=1\";tag=2").unwrap();
+        assert_eq!(address.parameter(b"tag"), Some(&b"2"[..]), "what is quoted is no parameter");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 
+use crate::address::parts;
 use crate::{Address, Name, Request, Via};
 
 /// An answer under construction: the head is written, header fields follow, [`Answer::finish`] ends it.
@@ -110,7 +111,7 @@ pub(crate) fn top_via(out: &mut Vec<u8>, line: &[u8], via: &Via, source: SocketA
     out.extend_from_slice(b"Via: ");
     let ip = source.ip().to_canonical();
     let mut kept = false;
-    for (index, part) in via.text.split(|&byte| byte == b';').enumerate() {
+    for (index, part) in parts(via.text).enumerate() {
         if index > 0 {
             let name = part.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
             // What the sender wrote of itself is replaced by what was seen.

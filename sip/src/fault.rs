@@ -64,6 +64,12 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// The body as long as Content-Length says; what follows it in a datagram is noise (RFC 3261 section 18.3).
+    pub fn content(&self) -> &'a [u8] {
+        let length = self.value(Name::ContentLength).and_then(number);
+        length.and_then(|length| self.body.get(..length as usize)).unwrap_or(self.body)
+    }
+
     /// What breaks the grammar and still reads in one way only, or nothing.
     ///
     /// Not for an INVITE or its CANCEL: a call refused for a slip was not screened, so honest callers would
@@ -87,11 +93,6 @@ impl<'a> Request<'a> {
             }
             _ => None,
         })
-    }
-
-    /// How often the request may still be sent on (RFC 3261 section 20.22), where it says so readably.
-    pub fn max_forwards(&self) -> Option<u32> {
-        number(self.value(Name::MaxForwards)?)
     }
 }
 
@@ -138,7 +139,7 @@ fn name_addr_slip(value: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::Parser;
+    use crate::{Parser, hop_count};
 
     fn request(line: &str, more: &str) -> String {
         let method = line.split(' ').next().unwrap();
@@ -251,11 +252,26 @@ mod tests {
     #[test]
     fn reads_how_far_a_request_may_go() {
         let hops = |more: &str| {
-            Parser::new().parse(request("OPTIONS sip:a@b SIP/2.0", more).as_bytes()).0.unwrap().max_forwards()
+            let text = request("OPTIONS sip:a@b SIP/2.0", more);
+            hop_count(&Parser::new().parse(text.as_bytes()).0.unwrap())
         };
         assert_eq!(hops("MAX-forwards : 0000\r\n"), Some(0));
         assert_eq!(hops("Max-Forwards: 70\r\n"), Some(70));
         assert_eq!(hops("Max-Forwards: -1\r\n"), None);
+        assert_eq!(hops("Max-Forwards: +1\r\n"), None);
         assert_eq!(hops(""), None);
+    }
+
+    #[test]
+    fn what_follows_the_body_is_noise() {
+        let content = |more: &str| {
+            let text = request("INVITE sip:a@b SIP/2.0", more) + "bodyINVITE";
+            let mut parser = Parser::new();
+            String::from_utf8(parser.parse(text.as_bytes()).0.unwrap().content().to_vec()).unwrap()
+        };
+        assert_eq!(content("l: 4\r\n"), "body");
+        assert_eq!(content("l: 0\r\n"), "");
+        assert_eq!(content(""), "bodyINVITE");
+        assert_eq!(content("l: 99\r\n"), "bodyINVITE");
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::{Display, Write};
 use std::net::SocketAddr;
 
 use crate::answer::{Text, push_hex, top_via};
+use crate::message::number;
 use crate::{Address, Name, Request, Response, Via, each_value};
 
 /// What changes in a request on its way.
@@ -40,10 +41,9 @@ pub enum FromField<'f> {
     Display(&'f str),
 }
 
-/// Hops that are left to a request: none where it says nothing.
+/// Hops that are left to a request (RFC 3261 section 20.22): none where it says nothing readable.
 pub fn hop_count(request: &Request) -> Option<u32> {
-    let value = request.value(Name::MaxForwards)?;
-    std::str::from_utf8(value).ok()?.trim().parse().ok()
+    number(request.value(Name::MaxForwards)?)
 }
 
 /// What a request without Max-Forwards gets (RFC 3261 section 16.6).
@@ -88,7 +88,7 @@ impl Forward<'_> {
         }
         added(out);
         out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(request.body);
+        out.extend_from_slice(request.content());
     }
 
     /// This node's Via, its Record-Route, and the Via before it with what was seen of its sender.

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use crate::address::parts;
 use crate::each_value;
 
 /// The topmost Via of a request.
@@ -22,7 +23,11 @@ impl<'a> Via<'a> {
     /// Reads the first value of a Via line.
     pub fn parse(line: &'a [u8]) -> Option<Via<'a>> {
         let text = each_value(line).next()?;
-        let mut parts = text.split(|&byte| byte == b';');
+        // A Via knows no brackets; with them nobody could say where its value ends.
+        if memchr::memchr2(b'<', b'>', text).is_some() {
+            return None;
+        }
+        let mut parts = parts(text);
         let head = parts.next()?.trim_ascii();
         // "SIP / 2.0 / UDP host:port": the protocol ends where the last slash's word ends.
         let slash = memchr::memrchr(b'/', head)?;
@@ -49,7 +54,7 @@ impl<'a> Via<'a> {
 impl<'a> Via<'a> {
     /// A parameter, such as `received` (RFC 3261 section 18.2.1); empty where it has no value.
     pub fn parameter(&self, name: &[u8]) -> Option<&'a [u8]> {
-        self.text.split(|&byte| byte == b';').skip(1).find_map(|part| {
+        parts(self.text).skip(1).find_map(|part| {
             let (found, value) = match memchr::memchr(b'=', part) {
                 Some(equals) => (&part[..equals], &part[equals + 1..]),
                 None => (part, &b""[..]),
@@ -103,6 +108,9 @@ mod tests {
         assert!(!via.rport);
         let via = Via::parse(b"SIP/2.0/UDP 2001:db8::9:1;branch=z9").unwrap();
         assert_eq!((via.host, via.port), (&b"2001:db8::9:1"[..], None));
+        let via = Via::parse(b"SIP/2.0/UDP a;x=\"b,;branch=no\";branch=yes, SIP/2.0/UDP c").unwrap();
+        assert_eq!(via.branch, b"yes");
+        assert_eq!(Via::parse(b"SIP/2.0/UDP a<b;received=>, SIP/2.0/UDP c"), None);
         assert_eq!(Via::parse(b"SIP/2.0/UDP"), None);
         assert_eq!(Via::parse(b"SIP/2.0/UDP host:99999"), None);
     }

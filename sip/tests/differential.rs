@@ -16,7 +16,7 @@ use ezk_sip_types::uri::{SipUri, SipUriUserPart};
 use ezk_sip_types::{Headers, Name as TheirName};
 
 use proptest::prelude::*;
-use sip::{Address, Name, Parser, Scheme, Via, each_value, unescape};
+use sip::{Address, Name, Parser, Scheme, Via, each_value, hop_count, unescape};
 
 /// What was read, by field; a field that could not be read is not there.
 type Seen = BTreeMap<&'static str, Vec<String>>;
@@ -61,7 +61,7 @@ fn ours(message: &[u8]) -> Seen {
     });
     let cseq = text(value(Name::CSeq));
     let (number, method) = cseq.split_once(|c: char| !c.is_ascii_digit()).expect("a method");
-    let hops = request.max_forwards().map(|hops| hops.to_string());
+    let hops = hop_count(&request).map(|hops| hops.to_string());
     BTreeMap::from([
         ("method", vec![text(request.method.as_bytes())]),
         ("uri", vec![our_address(Address::from_uri(request.uri).expect("a URI"))]),

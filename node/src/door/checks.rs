@@ -6,7 +6,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use sip::{Address, Broken, Method, Name, Request, Scheme, each_value};
+use sip::{Address, Broken, Method, Name, Request, Scheme, each_value, hop_count};
 
 use super::answers::Reply;
 
@@ -20,16 +20,17 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// What speaks against a request that was read with this outcome, or nothing. An ACK has no answer and no place here.
-    pub fn of(request: &Request, outcome: Result<(), Broken>) -> Option<Refusal> {
+    /// What speaks against a request that was read with this outcome, or nothing. What is `passing` through to
+    /// another may have slips: a call that stands must be able to end.
+    pub fn of(request: &Request, outcome: Result<(), Broken>, passing: bool) -> Option<Refusal> {
         match outcome {
             Ok(()) => {}
             Err(Broken::Version) => return Some(Refusal::Version),
             Err(Broken::Syntax(what)) => return Some(Refusal::Malformed(what)),
             Err(Broken::NotARequest) => return Some(Refusal::Malformed("no request")),
         }
-        let is_call = matches!(request.method, Method::Invite | Method::Cancel);
-        let slip = || if is_call { None } else { request.slip() };
+        let spared = passing || matches!(request.method, Method::Invite | Method::Cancel);
+        let slip = || if spared { None } else { request.slip() };
         if let Some(what) = request.fault().or_else(slip) {
             return Some(Refusal::Malformed(what));
         }
@@ -41,7 +42,7 @@ impl Refusal {
         if uri.is_some_and(|uri| uri.scheme == Scheme::Other) {
             return Some(Refusal::Scheme);
         }
-        (request.max_forwards() == Some(0)).then_some(Refusal::Hops)
+        (hop_count(request) == Some(0)).then_some(Refusal::Hops)
     }
 
     /// Whether an emergency call goes on all the same: where it wants to go is known.
