@@ -44,10 +44,12 @@ impl<'a> Address<'a> {
                 let close = open + memchr::memchr(b'>', &value[open..])?;
                 (&value[open + 1..close], &value[close + 1..])
             }
-            // RFC 3261 section 20: without brackets, what follows a ; belongs to the header field, but for
-            // tel, where the number's own parameters stand there and say what it means.
-            None => match memchr::memchr(b';', value) {
-                Some(_) if has_scheme(value, b"tel") => (value, &b""[..]),
+            // RFC 3261 section 20: without brackets, what follows a ; belongs to the header field. For tel the
+            // number's own parameters stand there too, and say what it means: both may ask.
+            None => match memchr::memchr2(b';', b'"', value) {
+                // No URI holds a quote.
+                Some(quote) if value[quote] == b'"' => return None,
+                Some(semicolon) if has_scheme(value, b"tel") => (value, &value[semicolon..]),
                 Some(semicolon) => (&value[..semicolon], &value[semicolon..]),
                 None => (value, &b""[..]),
             },
@@ -156,6 +158,21 @@ pub(crate) fn parts(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// Whether every quoted string ends: what is written behind an open one would be part of it.
+pub(crate) fn is_closed(text: &[u8]) -> bool {
+    let Some(first) = memchr::memchr(b'"', text) else { return true };
+    let (mut quoted, mut escaped) = (false, false);
+    for &byte in &text[first..] {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ => {}
+        }
+    }
+    !quoted
+}
+
 /// Where a byte stands outside quoted strings.
 pub(crate) fn position_outside_quotes(text: &[u8], wanted: u8) -> Option<usize> {
     let mut quoted = false;
@@ -258,6 +275,8 @@ mod tests {
         assert_eq!(address.parameter(b"TAG"), Some(&b"9"[..]));
         assert_eq!(address.uri_parameter(b"cause"), Some(&b"302"[..]));
         assert_eq!(address.uri_parameter(b"x"), None);
+        let address = Address::parse(b"tel:2501234;phone-context=+7727;tag=9").unwrap();
+        assert_eq!(address.parameter(b"tag"), Some(&b"9"[..]), "a dialog is known by it");
         let address = Address::parse(b"<sip:a@h>;x=\"\\\";tag=1\";tag=2").unwrap();
         assert_eq!(address.parameter(b"tag"), Some(&b"2"[..]), "what is quoted is no parameter");
     }

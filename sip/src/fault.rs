@@ -7,7 +7,7 @@
 
 use memchr::memchr;
 
-use crate::address::{is_host_port, position_outside_quotes};
+use crate::address::{is_closed, is_host_port, position_outside_quotes};
 use crate::message::{is_token, number};
 use crate::{Address, Method, Name, Request, Scheme, Via, each_value};
 
@@ -37,10 +37,12 @@ impl<'a> Request<'a> {
             }
         }
         self.cseq_fault(cseq?).or_else(|| self.length_fault(length)).or_else(|| {
-            if Address::parse(to?).is_none() {
-                return Some("To holds no URI");
+            match Address::parse(to?) {
+                None => Some("To holds no URI"),
+                // The tag of the answer is written behind it.
+                Some(to) if !is_closed(to.parameters) => Some("To with an open quote"),
+                Some(_) => uri_fault(self.uri),
             }
-            uri_fault(self.uri)
         })
     }
 

@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use crate::address::parts;
+use crate::address::{is_closed, parts};
 use crate::each_value;
+use crate::message::is_token;
 
 /// The topmost Via of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,8 +24,10 @@ impl<'a> Via<'a> {
     /// Reads the first value of a Via line.
     pub fn parse(line: &'a [u8]) -> Option<Via<'a>> {
         let text = each_value(line).next()?;
-        // A Via knows no brackets; with them nobody could say where its value ends.
-        if memchr::memchr2(b'<', b'>', text).is_some() {
+        // A Via knows no brackets; with them, or with an open quote, nobody could say where its value ends.
+        if memchr::memchr3(b'<', b'>', b'"', text).is_some()
+            && (memchr::memchr2(b'<', b'>', text).is_some() || !is_closed(text))
+        {
             return None;
         }
         let mut parts = parts(text);
@@ -35,6 +38,10 @@ impl<'a> Via<'a> {
         let space = after.iter().position(|byte| byte.is_ascii_whitespace())?;
         let sent_by = after[space..].trim_ascii();
         let (host, port) = split_port(sent_by)?;
+        // Loose in what a name is made of, strict enough to keep quotes and the like out.
+        if !host.iter().all(|&byte| is_token(byte) || matches!(byte, b':' | b'[' | b']')) {
+            return None;
+        }
         let mut via = Via { text, host, port, branch: b"", rport: false };
         for parameter in parts {
             let (name, value) = match memchr::memchr(b'=', parameter) {
@@ -111,6 +118,8 @@ mod tests {
         let via = Via::parse(b"SIP/2.0/UDP a;x=\"b,;branch=no\";branch=yes, SIP/2.0/UDP c").unwrap();
         assert_eq!(via.branch, b"yes");
         assert_eq!(Via::parse(b"SIP/2.0/UDP a<b;received=>, SIP/2.0/UDP c"), None);
+        assert_eq!(Via::parse(b"SIP/2.0/UDP a;x=\"b;branch=z"), None);
+        assert_eq!(Via::parse(b"\": SIP/2.0/UDP a;branch=z"), None);
         assert_eq!(Via::parse(b"SIP/2.0/UDP"), None);
         assert_eq!(Via::parse(b"SIP/2.0/UDP host:99999"), None);
     }
