@@ -7,7 +7,8 @@ use libfuzzer_sys::fuzz_target;
 use numbering::{Dialling, Party, Plan};
 
 static PLANS: LazyLock<[Plan; 2]> = LazyLock::new(|| {
-    [include_str!("../../plans/kz.toml"), include_str!("../../plans/gb.toml")].map(|text| Plan::parse(text).unwrap())
+    [include_str!("../../plans/kz.toml"), include_str!("../../plans/gb.toml")]
+        .map(|text| Plan::parse(text).unwrap())
 });
 
 fuzz_target!(|data: &[u8]| {
@@ -24,7 +25,10 @@ fuzz_target!(|data: &[u8]| {
         Party::Number(number) => {
             let _ = plan.standing(number);
             let spelled = normal.party.reveal();
-            assert!(spelled.starts_with('+') && spelled[1..].bytes().all(|byte| byte.is_ascii_digit()), "{spelled}");
+            assert!(
+                spelled.starts_with('+') && spelled[1..].bytes().all(|byte| byte.is_ascii_digit()),
+                "{spelled}"
+            );
             for other in 0..8 {
                 assert_eq!(plan.normalise(&spelled, &trunk(other)).party, normal.party, "{spelled}");
             }

@@ -33,12 +33,7 @@ impl<'a> Address<'a> {
     /// Reads a name-addr or an addr-spec: the value of From, To, Contact, Diversion and others.
     pub fn parse(value: &'a [u8]) -> Option<Address<'a>> {
         let value = value.trim_ascii();
-        // Brackets before any quote are met most, and found fastest.
-        let open = match memchr::memchr2(b'<', b'"', value) {
-            Some(at) if value[at] == b'<' => Some(at),
-            Some(_) => position_outside_quotes(value, b'<'),
-            None => None,
-        };
+        let open = first_outside_quotes(value, b'<');
         let (uri, parameters) = match open {
             Some(open) => {
                 let close = open + memchr::memchr(b'>', &value[open..])?;
@@ -152,7 +147,7 @@ pub(crate) fn parts(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest?;
-        let end = position_outside_quotes(text, b';');
+        let end = first_outside_quotes(text, b';');
         rest = end.map(|end| &text[end + 1..]);
         Some(&text[..end.unwrap_or(text.len())])
     })
@@ -173,8 +168,13 @@ pub(crate) fn is_closed(text: &[u8]) -> bool {
     !quoted
 }
 
-/// Where a byte stands outside quoted strings.
-pub(crate) fn position_outside_quotes(text: &[u8], wanted: u8) -> Option<usize> {
+/// Where a byte stands first outside quoted strings. Before any quote is met most, and found fastest.
+pub(crate) fn first_outside_quotes(text: &[u8], wanted: u8) -> Option<usize> {
+    let at = memchr::memchr2(wanted, b'"', text)?;
+    if text[at] == wanted { Some(at) } else { position_outside_quotes(text, wanted) }
+}
+
+fn position_outside_quotes(text: &[u8], wanted: u8) -> Option<usize> {
     let mut quoted = false;
     let mut escaped = false;
     text.iter().position(|&byte| {

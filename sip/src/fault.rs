@@ -7,7 +7,7 @@
 
 use memchr::memchr;
 
-use crate::address::{is_closed, is_host_port, position_outside_quotes};
+use crate::address::{first_outside_quotes, is_closed, is_host_port};
 use crate::message::{is_token, number};
 use crate::{Address, Method, Name, Request, Scheme, Via, each_value};
 
@@ -125,7 +125,7 @@ fn name_addr_slip(value: &[u8]) -> bool {
     if Address::parse(value).is_none() {
         return true;
     }
-    let Some(open) = position_outside_quotes(value, b'<') else {
+    let Some(open) = first_outside_quotes(value, b'<') else {
         let end = memchr(b';', value).unwrap_or(value.len());
         return value[..end].trim_ascii().iter().any(u8::is_ascii_whitespace);
     };

@@ -38,8 +38,9 @@ impl Refusal {
         if request.method == Method::Cancel {
             return None;
         }
-        let uri = Address::from_uri(request.uri);
-        if uri.is_some_and(|uri| uri.scheme == Scheme::Other) {
+        // Nearly every call is to a sip URI: no need to take it apart.
+        let is_sip = request.uri.get(..4).is_some_and(|head| head.eq_ignore_ascii_case(b"sip:"));
+        if !is_sip && Address::from_uri(request.uri).is_some_and(|uri| uri.scheme == Scheme::Other) {
             return Some(Refusal::Scheme);
         }
         (hop_count(request) == Some(0)).then_some(Refusal::Hops)
