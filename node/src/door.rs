@@ -25,8 +25,9 @@ use crate::store::Writer;
 use crate::traces::Origin;
 
 use answers::Reply;
-use checks::{Refusal, Required};
-pub use fields::{UNKNOWN_SOURCE, emergency_call, from_text};
+pub use checks::Refusal;
+use checks::Required;
+pub use fields::{UNKNOWN_SOURCE, emergency_call, from_text, read as read_call};
 
 /// What one worker needs to answer requests.
 pub struct Door<'w> {

@@ -5,6 +5,7 @@
 //! recorded traffic with the same setup, [`query`] reads the journal, [`demo`] plays a small country against
 //! a running node. [`http`] is the door for those who ask by HTTP, [`metrics`] and [`traces`] show how a node is.
 
+pub mod capture;
 pub mod check;
 pub mod config;
 pub mod connections;

@@ -33,7 +33,7 @@ struct CommandLine {
 enum Command {
     /// Judge one call and say why
     Check(CheckArgs),
-    /// Judge recorded calls from CSV or Parquet
+    /// Judge recorded calls from CSV, Parquet or a capture
     Replay(ReplayArgs),
     /// Run a node: SIP over UDP, redirect mode; HTTP
     Serve,
@@ -78,7 +78,8 @@ struct CheckArgs {
 
 #[derive(Args)]
 struct ReplayArgs {
-    /// CSV or Parquet with columns time, trunk, calling, presentation, called, redirecting
+    /// CSV or Parquet with columns time, trunk, calling, presentation, called, redirecting; or a capture, pcap or
+    /// pcapng, with SIP over UDP and TCP
     file: PathBuf,
     /// Write one verdict per call, in input order: .jsonl or .parquet
     #[arg(long, value_name = "FILE")]
@@ -86,6 +87,9 @@ struct ReplayArgs {
     /// Take their column for ours; an empty THEIRS says that there is none
     #[arg(long = "map", value_name = "THEIRS=OURS")]
     maps: Vec<String>,
+    /// The trunk of all calls of a capture [default: by the address they come from]
+    #[arg(long, value_name = "NAME")]
+    trunk: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -215,8 +219,24 @@ fn run(command_line: CommandLine) -> Outcome {
         Command::Replay(args) => {
             let mapping = Mapping::parse(&args.maps)?;
             let setup = load()?;
-            let summary = replay::replay(&setup, &args.file, &mapping, args.out.as_deref())?;
+            let asked = replay::Asked {
+                path: &args.file,
+                mapping: &mapping,
+                trunk: args.trunk.as_deref(),
+                out: args.out.as_deref(),
+            };
+            let summary = replay::replay(&setup, &asked)?;
             summary.print(&mut out, language.unwrap_or(setup.language))?;
+            if let Some(heard) = &summary.heard {
+                let shown = args.file.display();
+                for warning in heard.warnings() {
+                    eprintln!("qalqan: {shown}: {warning}");
+                }
+                if let Some(fault) = heard.fault() {
+                    out.flush()?;
+                    return Err(format!("{shown}: {fault}").into());
+                }
+            }
         }
         Command::Serve => {
             drop(out);

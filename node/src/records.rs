@@ -6,8 +6,10 @@ mod time;
 pub use time::parse as parse_time;
 
 use std::fs::File;
+use std::io::{Cursor, Read};
 use std::path::Path;
 
+use crate::capture::is_capture;
 use crate::config::explain_io;
 
 pub use parquet_file::{CallWriter, VerdictWriter};
@@ -34,6 +36,10 @@ impl Mapping {
             mapping.0.push((theirs.to_owned(), ours.to_owned()));
         }
         Ok(mapping)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Where each of our columns stands among theirs; none for those said to be missing.
@@ -78,29 +84,65 @@ pub trait Progress {
     fn done(&mut self, done: u64);
 }
 
-/// Opens a file of records; gives its length in bytes too.
-fn open(path: &Path) -> Result<(File, u64), String> {
-    let file = File::open(path).map_err(|error| explain_io(&error))?;
-    let meta = file.metadata().map_err(|error| explain_io(&error))?;
-    match meta.is_dir() {
-        true => Err("is a directory: name a file".to_owned()),
-        false => Ok((file, meta.len())),
+/// How calls were recorded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    Csv,
+    Parquet,
+    /// pcap or pcapng: for [`crate::capture`].
+    Capture,
+}
+
+/// An opened file, its form known by its first bytes and its name.
+pub struct Recording {
+    pub form: Form,
+    /// In bytes; 0 for a pipe.
+    pub length: u64,
+    head: Vec<u8>,
+    file: File,
+}
+
+impl Recording {
+    pub fn open(path: &Path) -> Result<Recording, String> {
+        let mut file = File::open(path).map_err(|error| explain_io(&error))?;
+        let meta = file.metadata().map_err(|error| explain_io(&error))?;
+        if meta.is_dir() {
+            return Err("is a directory: name a file".to_owned());
+        }
+        let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
+        let extension = extension.as_ref().and_then(|extension| extension.to_str()).unwrap_or("");
+        let mut head = Vec::new();
+        let read = file.by_ref().take(4).read_to_end(&mut head);
+        read.map_err(|error| explain_io(&error))?;
+        for (magic, packer) in [(&[0x1f, 0x8b][..], "gzip"), (&[0x28, 0xb5, 0x2f, 0xfd], "zstd")] {
+            if head.starts_with(magic) {
+                return Err(format!("packed with {packer}: {packer} -dc FILE | qalqan replay /dev/stdin"));
+            }
+        }
+        let form = match extension {
+            "parquet" => Form::Parquet,
+            "pcap" | "pcapng" | "cap" => Form::Capture,
+            _ if is_capture(&head) => Form::Capture,
+            _ => Form::Csv,
+        };
+        Ok(Recording { form, length: meta.len(), head, file })
+    }
+
+    /// All of it from its beginning.
+    pub fn reader(self) -> impl Read {
+        Cursor::new(self.head).chain(self.file)
     }
 }
 
-/// Reads a file and hands over every row; the error of a row stops the reading and gets its place.
+/// Hands over every row of records; the error of a row stops the reading and gets its place.
 pub fn read(
-    path: &Path,
+    recording: Recording,
     mapping: &Mapping,
     progress: &mut dyn Progress,
     mut each: impl FnMut(Row) -> Result<(), String>,
 ) -> Result<(), String> {
-    let shown = path.display();
-    let is_parquet = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
-    let outcome = if is_parquet {
-        parquet_file::read(path, mapping, progress, &mut each)
-    } else {
-        csv_file::read(path, mapping, progress, &mut each)
-    };
-    outcome.map_err(|what| format!("{shown}: {what}"))
+    match recording.form {
+        Form::Parquet => parquet_file::read(recording, mapping, progress, &mut each),
+        Form::Csv | Form::Capture => csv_file::read(recording, mapping, progress, &mut each),
+    }
 }

@@ -1,28 +1,108 @@
 //! `qalqan replay`: yesterday's calls through today's rules.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+mod heard;
+mod sink;
+mod summary;
 
-use call::{Rule, Treatment, TrunkId, Verdict};
-use rules::{Language, reason_in_words, rule_title, word};
+use std::path::Path;
+
+use call::{TrunkId, Verdict};
 use screening::{Fields, screen};
 
+use crate::capture;
 use crate::config::Setup;
 use crate::door::from_text;
 use crate::progress::Bar;
-use crate::records::{self, Mapping, VerdictWriter};
+use crate::records::{self, Form, Mapping, Recording};
+use sink::Sink;
+pub use summary::Summary;
+
+/// What is replayed and how.
+pub struct Asked<'a> {
+    pub path: &'a Path,
+    /// Names of columns, for records.
+    pub mapping: &'a Mapping,
+    /// The trunk of all calls, for captures.
+    pub trunk: Option<&'a str>,
+    /// Where verdicts go.
+    pub out: Option<&'a Path>,
+}
 
 /// Judges every call of a file in order; writes the verdicts to `out` where it is named.
-pub fn replay(setup: &Setup, path: &Path, mapping: &Mapping, out: Option<&Path>) -> Result<Summary, String> {
-    let policy = &setup.policy;
-    let mut sink = out.map(|out| Sink::create(out, setup.language)).transpose()?;
-    let mut summary = Summary::new(policy.trunks.iter().map(|trunk| trunk.name.clone()).collect());
+pub fn replay(setup: &Setup, asked: &Asked) -> Result<Summary, String> {
+    let shown = |what: String| format!("{}: {what}", asked.path.display());
+    let recording = Recording::open(asked.path).map_err(shown)?;
+    let is_capture = recording.form == Form::Capture;
+    let only = match (asked.trunk, is_capture) {
+        (Some(_), false) => {
+            return Err(shown("records name their trunks: --trunk is for captures".to_owned()));
+        }
+        (None, _) => None,
+        (Some(name), true) => Some(setup.policy.trunk_named(name).ok_or_else(|| {
+            let names: Vec<&str> = setup.policy.trunks.iter().map(|trunk| trunk.name.as_str()).collect();
+            format!("--trunk {name}: the configuration has no such trunk, but {}", names.join(", "))
+        })?),
+    };
+    if is_capture && !asked.mapping.is_empty() {
+        return Err(shown("a capture has no columns: --map is for CSV and Parquet".to_owned()));
+    }
+    let mut judged = Judged {
+        sink: asked.out.map(|out| Sink::create(out, setup.language, is_capture)).transpose()?,
+        summary: Summary::new(setup.policy.trunks.iter().map(|trunk| trunk.name.clone()).collect()),
+    };
     let mut bar = Bar::on_terminal();
+    let outcome = if is_capture {
+        replay_capture(setup, recording, only, &mut bar, &mut judged)
+    } else {
+        replay_records(setup, recording, asked.mapping, &mut bar, &mut judged)
+    };
+    bar.clear();
+    let Judged { sink, summary } = judged;
+    match (outcome, sink) {
+        (Ok(()), Some(sink)) => sink.finish()?,
+        (Err(error), sink) => {
+            if let Some(sink) = sink {
+                sink.abandon();
+            }
+            return Err(shown(error));
+        }
+        (Ok(()), None) => {}
+    }
+    Ok(summary)
+}
+
+struct Judged {
+    sink: Option<Sink>,
+    summary: Summary,
+}
+
+impl Judged {
+    fn add(
+        &mut self,
+        time_ms: i64,
+        trunk: TrunkId,
+        packet: Option<u64>,
+        verdict: &Verdict,
+    ) -> Result<(), String> {
+        self.summary.add(time_ms, trunk, verdict);
+        match &mut self.sink {
+            Some(sink) => sink.write(self.summary.calls, packet, verdict),
+            None => Ok(()),
+        }
+    }
+}
+
+fn replay_records(
+    setup: &Setup,
+    recording: Recording,
+    mapping: &Mapping,
+    bar: &mut Bar,
+    judged: &mut Judged,
+) -> Result<(), String> {
+    let policy = &setup.policy;
     // Rows of one trunk come in runs.
     let mut trunk = TrunkId(0);
-    let outcome = records::read(path, mapping, &mut bar, |row| {
+    records::read(recording, mapping, bar, |row| {
         if policy.trunk(trunk).name != row.trunk {
             trunk = policy
                 .trunk_named(row.trunk)
@@ -36,199 +116,24 @@ pub fn replay(setup: &Setup, path: &Path, mapping: &Mapping, out: Option<&Path>)
             privacy: false,
         };
         let call = policy.intake(row.time_ms, trunk, &fields);
-        let verdict = screen(policy, &call);
-        summary.add(row.time_ms, trunk, &verdict);
-        match &mut sink {
-            Some(sink) => sink.write(summary.calls, &verdict),
-            None => Ok(()),
-        }
-    });
-    bar.clear();
-    match (outcome, sink) {
-        (Ok(()), Some(sink)) => sink.finish()?,
-        (Err(error), sink) => {
-            if let Some(sink) = sink {
-                sink.abandon();
-            }
-            return Err(error);
-        }
-        (Ok(()), None) => {}
-    }
-    Ok(summary)
+        judged.add(row.time_ms, trunk, None, &screen(policy, &call))
+    })
 }
 
-/// Counts of one replay.
-pub struct Summary {
-    pub calls: u64,
-    trunks: Vec<String>,
-    by_rule: [[u64; Treatment::ALL.len()]; Rule::ALL.len()],
-    by_trunk: Vec<[u64; Treatment::ALL.len()]>,
-    by_hour: BTreeMap<i64, [u64; Treatment::ALL.len()]>,
-    would: [[u64; Treatment::ALL.len()]; Rule::ALL.len()],
-}
-
-const HOUR_MS: i64 = 3_600_000;
-
-impl Summary {
-    fn new(trunks: Vec<String>) -> Summary {
-        let by_trunk = vec![Default::default(); trunks.len()];
-        Summary {
-            calls: 0,
-            trunks,
-            by_rule: Default::default(),
-            by_trunk,
-            by_hour: BTreeMap::new(),
-            would: Default::default(),
-        }
-    }
-
-    fn add(&mut self, time_ms: i64, trunk: TrunkId, verdict: &Verdict) {
-        let treatment = usize::from(verdict.treatment.code());
-        self.calls += 1;
-        self.by_rule[verdict.rule as usize][treatment] += 1;
-        self.by_trunk[usize::from(trunk.0)][treatment] += 1;
-        self.by_hour.entry(time_ms.div_euclid(HOUR_MS)).or_default()[treatment] += 1;
-        if let Some(would) = verdict.would {
-            self.would[would.rule as usize][usize::from(would.treatment.code())] += 1;
-        }
-    }
-
-    /// Calls by the name of their treatment.
-    pub fn count(&self, name: &str) -> u64 {
-        self.by_rule.iter().map(|counts| by_name(counts, name)).sum()
-    }
-
-    /// The summary as tables for people.
-    pub fn print(&self, out: &mut impl Write, language: Language) -> std::io::Result<()> {
-        let w = |key| word(language, key);
-        let share = |n: u64| format!("{:.2} %", n as f64 * 100.0 / self.calls.max(1) as f64);
-        writeln!(out, "{:<52} {:<10} {:>12} {:>9}", w("rule"), w("verdict"), w("calls"), w("share"))?;
-        for rule in Rule::ALL {
-            for treatment in Treatment::ALL {
-                let n = self.by_rule[rule as usize][usize::from(treatment.code())];
-                if n > 0 {
-                    let title = format!("{:<5} {}", rule.id(), rule_title(language, rule));
-                    writeln!(out, "{title:<52} {:<10} {n:>12} {:>9}", w(treatment.name()), share(n))?;
-                }
-            }
-        }
-        for rule in Rule::ALL {
-            for treatment in Treatment::ALL {
-                let n = self.would[rule as usize][usize::from(treatment.code())];
-                if n > 0 {
-                    let title =
-                        format!("{:<5} {} ({})", rule.id(), rule_title(language, rule), w("in-monitor"));
-                    writeln!(out, "{title:<52} {:<10} {n:>12} {:>9}", w(treatment.name()), share(n))?;
-                }
-            }
-        }
-        writeln!(out, "{:<52} {:<10} {:>12} {:>9}", w("total"), "", self.calls, "")?;
-        let names = ["allow", "mark", "withhold", "block"];
-        let head = |out: &mut dyn Write, first: &str| {
-            let [a, b, c, d] = names.map(w);
-            writeln!(out, "\n{first:<32} {:>12} {a:>12} {b:>12} {c:>12} {d:>14}", w("calls"))
-        };
-        let row = |out: &mut dyn Write, first: &str, counts: &[u64; Treatment::ALL.len()]| {
-            let [a, b, c, d] = names.map(|name| by_name(counts, name));
-            writeln!(out, "{first:<32} {:>12} {a:>12} {b:>12} {c:>12} {d:>14}", a + b + c + d)
-        };
-        head(out, w("trunk"))?;
-        for (name, counts) in self.trunks.iter().zip(&self.by_trunk) {
-            if counts.iter().any(|&n| n > 0) {
-                row(out, name, counts)?;
-            }
-        }
-        head(out, &format!("{} (UTC)", w("hour")))?;
-        for (&hour, counts) in &self.by_hour {
-            let time =
-                jiff::Timestamp::from_millisecond(hour * HOUR_MS).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-            row(out, &time.to_string()[..13].replace('T', " "), counts)?;
-        }
-        Ok(())
-    }
-}
-
-fn by_name(counts: &[u64; Treatment::ALL.len()], name: &str) -> u64 {
-    let of_name = Treatment::ALL.into_iter().filter(|treatment| treatment.name() == name);
-    of_name.map(|treatment| counts[usize::from(treatment.code())]).sum()
-}
-
-/// Where verdicts go: whole or not at all, so a draft is renamed at the end.
-struct Sink {
-    draft: PathBuf,
-    path: PathBuf,
-    form: Form,
-    language: Language,
-}
-
-enum Form {
-    JsonLines(BufWriter<File>),
-    Parquet(Box<VerdictWriter>),
-}
-
-impl Sink {
-    fn create(path: &Path, language: Language) -> Result<Sink, String> {
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("");
-        let mut draft = path.as_os_str().to_owned();
-        draft.push(".draft");
-        let draft = PathBuf::from(draft);
-        let form = match extension {
-            "jsonl" => {
-                let file = File::create(&draft);
-                let file = file
-                    .map_err(|error| format!("{}: {}", path.display(), crate::config::explain_io(&error)))?;
-                Form::JsonLines(BufWriter::with_capacity(1 << 18, file))
-            }
-            "parquet" => Form::Parquet(Box::new(VerdictWriter::create(&draft, language)?)),
-            _ => return Err(format!("--out {}: the name must end in .jsonl or .parquet", path.display())),
-        };
-        Ok(Sink { draft, path: path.to_owned(), form, language })
-    }
-
-    fn write(&mut self, n: u64, verdict: &Verdict) -> Result<(), String> {
-        match &mut self.form {
-            Form::JsonLines(out) => write_json(out, n, verdict, self.language)
-                .map_err(|error| format!("writing verdicts: {error}")),
-            Form::Parquet(writer) => writer.write(n, verdict),
-        }
-    }
-
-    fn finish(self) -> Result<(), String> {
-        let wrong = |error: std::io::Error| format!("writing verdicts: {error}");
-        match self.form {
-            Form::JsonLines(mut out) => out.flush().map_err(wrong)?,
-            Form::Parquet(writer) => writer.finish()?,
-        }
-        fs::rename(&self.draft, &self.path).map_err(wrong)
-    }
-
-    fn abandon(self) {
-        drop(self.form);
-        let _ = fs::remove_file(self.draft);
-    }
-}
-
-/// One verdict as a line of JSON. No text here holds a character that JSON escapes: a test of the words says so.
-fn write_json(out: &mut impl Write, n: u64, verdict: &Verdict, language: Language) -> std::io::Result<()> {
-    let (rule, reason) = (verdict.rule, reason_in_words(language, verdict.reason));
-    write!(
-        out,
-        "{{\"n\":{n},\"verdict\":\"{}\",\"rule\":\"{}\",\"name\":\"{}\",\"reason\":\"{reason}\"",
-        verdict.treatment.name(),
-        rule.id(),
-        rule.name(),
-    )?;
-    if let Some(label) = verdict.treatment.label() {
-        write!(out, ",\"label\":\"{}\"", label.name())?;
-    }
-    if let Some(would) = verdict.would {
-        let (treatment, rule) = (would.treatment.name(), would.rule);
-        write!(
-            out,
-            ",\"would\":{{\"verdict\":\"{treatment}\",\"rule\":\"{}\",\"name\":\"{}\"}}",
-            rule.id(),
-            rule.name()
-        )?;
-    }
-    out.write_all(b"}\n")
+fn replay_capture(
+    setup: &Setup,
+    recording: Recording,
+    only: Option<TrunkId>,
+    bar: &mut Bar,
+    judged: &mut Judged,
+) -> Result<(), String> {
+    let mut judge = |call: &call::Call, packet| {
+        let verdict = screen(&setup.policy, call);
+        judged.add(call.time_ms, call.trunk, Some(packet), &verdict)?;
+        Ok(verdict)
+    };
+    let length = recording.length;
+    let heard = capture::read(recording.reader(), length, setup, only, bar, &mut judge)?;
+    judged.summary.heard = Some(heard);
+    Ok(())
 }

@@ -40,7 +40,7 @@ pub struct Known {
     pub hop: u8,
 }
 
-fn identity(call: &Call) -> [u64; 5] {
+pub(crate) fn identity(call: &Call) -> [u64; 5] {
     let Call { calling, presentation, called, redirecting, trunk, .. } = call;
     let words = [calling, presentation, called, redirecting].map(|party| party.to_word());
     [words[0], words[1], words[2], words[3], trunk.0.into()]

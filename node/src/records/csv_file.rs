@@ -1,23 +1,21 @@
 //! Recorded calls in CSV.
 
-use std::path::Path;
-
-use super::{Mapping, Progress, Row, open, time};
+use super::{Mapping, Progress, Recording, Row, time};
 
 pub fn read(
-    path: &Path,
+    recording: Recording,
     mapping: &Mapping,
     progress: &mut dyn Progress,
     each: &mut dyn FnMut(Row) -> Result<(), String>,
 ) -> Result<(), String> {
-    let (file, length) = open(path)?;
+    let length = recording.length;
     progress.total(length);
     let mut reader = csv::ReaderBuilder::new()
         .flexible(true)
         .buffer_capacity(1 << 18)
         // Lines end at \n alone, so that they are counted right; the \r of Windows is trimmed off the last field.
         .terminator(csv::Terminator::Any(b'\n'))
-        .from_reader(file);
+        .from_reader(recording.reader());
     let header = reader.byte_headers().map_err(|error| error.to_string())?.clone();
     if header.is_empty() {
         return Err(format!("the file is empty: its first line must be {}", super::COLUMNS.join(",")));

@@ -20,24 +20,23 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use rules::{Language, reason_in_words};
 
-use super::{Mapping, Progress, Row, open, time};
+use super::{Mapping, Progress, Recording, Row, time};
 use crate::config::explain_io;
 
 const ROWS: usize = 8192;
 
 pub fn read(
-    path: &Path,
+    recording: Recording,
     mapping: &Mapping,
     progress: &mut dyn Progress,
     each: &mut dyn FnMut(Row) -> Result<(), String>,
 ) -> Result<(), String> {
-    let (file, length) = open(path)?;
-    if length == 0 {
+    if recording.length == 0 {
         return Err("the file is empty: no Parquet".to_owned());
     }
     let broken = |error: String| format!("not a whole Parquet file: {}", error.replace('\n', " "));
-    let builder =
-        ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| broken(error.to_string()))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(recording.file)
+        .map_err(|error| broken(error.to_string()))?;
     progress.total(builder.metadata().file_metadata().num_rows().max(0) as u64);
     let names: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
     let places = mapping.places(&names)?;
@@ -237,13 +236,16 @@ pub struct VerdictWriter {
     schema: Arc<Schema>,
     language: Language,
     n: UInt64Builder,
+    /// Packets of a capture.
+    packet: Option<UInt64Builder>,
     names: [Names; 5],
     would: Names,
 }
 
 impl VerdictWriter {
-    pub fn create(path: &Path, language: Language) -> Result<VerdictWriter, String> {
+    pub fn create(path: &Path, language: Language, has_packets: bool) -> Result<VerdictWriter, String> {
         let mut fields = vec![Field::new("n", DataType::UInt64, false)];
+        fields.extend(has_packets.then(|| Field::new("packet", DataType::UInt64, true)));
         fields.extend(["verdict", "rule", "name", "reason", "label"].map(name_field));
         fields.push(name_field("would"));
         let schema = Arc::new(Schema::new(fields));
@@ -252,13 +254,17 @@ impl VerdictWriter {
             schema,
             language,
             n: UInt64Builder::new(),
+            packet: has_packets.then(UInt64Builder::new),
             names: Default::default(),
             would: Names::new(),
         })
     }
 
-    pub fn write(&mut self, n: u64, verdict: &Verdict) -> Result<(), String> {
+    pub fn write(&mut self, n: u64, packet: Option<u64>, verdict: &Verdict) -> Result<(), String> {
         self.n.append_value(n);
+        if let Some(column) = &mut self.packet {
+            column.append_option(packet);
+        }
         let names = [
             verdict.treatment.name(),
             verdict.rule.id(),
@@ -275,6 +281,7 @@ impl VerdictWriter {
 
     fn flush(&mut self) -> Result<(), String> {
         let mut columns: Vec<ArrayRef> = vec![Arc::new(self.n.finish())];
+        columns.extend(self.packet.as_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
         columns.extend(self.names.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
         columns.push(Arc::new(self.would.finish()));
         write_batch(&mut self.writer, &self.schema, columns)
