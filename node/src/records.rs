@@ -143,6 +143,7 @@ pub fn read(
 ) -> Result<(), String> {
     match recording.form {
         Form::Parquet => parquet_file::read(recording, mapping, progress, &mut each),
-        Form::Csv | Form::Capture => csv_file::read(recording, mapping, progress, &mut each),
+        Form::Csv => csv_file::read(recording, mapping, progress, &mut each),
+        Form::Capture => Err("a capture has packets, not rows".to_owned()),
     }
 }

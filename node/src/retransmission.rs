@@ -40,6 +40,7 @@ pub struct Known {
     pub hop: u8,
 }
 
+/// What makes two calls under the same names the same call.
 pub(crate) fn identity(call: &Call) -> [u64; 5] {
     let Call { calling, presentation, called, redirecting, trunk, .. } = call;
     let words = [calling, presentation, called, redirecting].map(|party| party.to_word());

@@ -48,8 +48,11 @@ impl Progress for Silent {
     fn done(&mut self, _: u64) {}
 }
 
-/// Packet, call and verdict of every call, and what else was heard.
-fn heard(setup: &Setup, bytes: &[u8]) -> Result<(Vec<(u64, Call, Verdict)>, Heard), String> {
+/// The packet of a call, and what was decided.
+type Judged = (u64, Call, Verdict);
+
+/// Every call, and what else was heard.
+fn heard(setup: &Setup, bytes: &[u8]) -> Result<(Vec<Judged>, Heard), String> {
     let mut calls = Vec::new();
     let mut judge = |call: &Call, packet| {
         let verdict = screen(&setup.policy, call);

@@ -43,6 +43,8 @@ const LONGEST_PACKET: u32 = 262_144;
 /// Names and secrets that pcapng keeps beside packets can be longer.
 const LONGEST_BLOCK: u32 = 16 << 20;
 const READ: usize = 1 << 18;
+/// The end of the year 9999: what a damaged interface says beyond that is no time.
+const LATEST_MS: i64 = 253_402_300_799_999;
 
 pub struct Packets<R> {
     input: Input<R>,
@@ -305,7 +307,7 @@ impl Interface {
             (false, power) => 10u128.checked_pow(power - 3).map_or(0, |unit| ticks / unit),
         };
         let since_offset = i64::try_from(since_offset).unwrap_or(i64::MAX);
-        self.offset_s.saturating_mul(1000).saturating_add(since_offset)
+        self.offset_s.saturating_mul(1000).saturating_add(since_offset).clamp(0, LATEST_MS)
     }
 }
 

@@ -10,9 +10,9 @@ use etherparse::defrag::IpDefragBuf;
 
 use super::frame::Ip;
 
-const PATIENCE_MS: i64 = 30_000;
+const PATIENCE_MS: u64 = 30_000;
 /// The same packet seen on two interfaces comes twice within this time, and is whole already.
-const ECHO_MS: i64 = 1_000;
+const ECHO_MS: u64 = 1_000;
 const MOST_BYTES: usize = 32 << 20;
 const MOST_PACKETS: usize = 65_536;
 
@@ -48,7 +48,7 @@ impl Fragments {
         };
         let waiting = self.waiting.entry(key).or_insert_with(fresh);
         let life = if waiting.pieces.is_some() { PATIENCE_MS } else { ECHO_MS };
-        if (time_ms - waiting.at_ms).abs() > life {
+        if time_ms.abs_diff(waiting.at_ms) > life {
             self.lost += u64::from(waiting.pieces.is_some());
             self.bytes -= waiting.pieces.as_ref().map_or(0, |pieces| pieces.data().len());
             *waiting = fresh();
@@ -73,7 +73,7 @@ impl Fragments {
         let mut lost = 0;
         self.waiting.retain(|_, waiting| {
             let life = if waiting.pieces.is_some() { PATIENCE_MS } else { ECHO_MS };
-            let stays = (time_ms - waiting.at_ms).abs() <= life;
+            let stays = time_ms.abs_diff(waiting.at_ms) <= life;
             lost += u64::from(!stays && waiting.pieces.is_some());
             stays
         });

@@ -150,6 +150,9 @@ impl Streams {
     /// Makes room: the streams that were silent longest go, to the half.
     fn shed(&mut self, time_ms: i64, sink: Sink) -> Result<(), String> {
         let mut ages: Vec<u64> = self.streams.values().map(|stream| stream.last_packet).collect();
+        if ages.is_empty() {
+            return Ok(());
+        }
         let middle = ages.len() / 2;
         let (_, &mut newest_to_go, _) = ages.select_nth_unstable(middle);
         self.close(time_ms, newest_to_go, sink)
