@@ -223,6 +223,31 @@ fn streams_cut_repeated_shuffled_and_with_holes() {
     assert_eq!(heard(setup, &pcap(101, &[whole, again].concat())).unwrap().0.len(), 6);
 }
 
+/// Half a call in each of very many streams, and half a packet of very many: dropped and counted, and the next is heard.
+#[test]
+fn what_never_becomes_whole_is_dropped() {
+    let setup = setup();
+    let to = at(SWITCH);
+    let message = invite(SPOOFED, "half");
+    let (mut streams, mut pieces) = (Vec::new(), Vec::new());
+    for n in 0..70_000u32 {
+        let from = SocketAddr::from(([10, 0, (n >> 14) as u8, 1], (n & 0x3fff) as u16 + 1024));
+        streams.push(ip(from.ip(), to.ip(), TCP, &tcp(from, to, 1, ACK, &message[..120])));
+        let payload = udp(from, to, &message);
+        pieces.push(v4(from.ip(), to.ip(), UDP, n as u16, 0x2000, &payload[..120]));
+    }
+    let last = datagram(at(ABROAD), to, &invite(SPOOFED, "whole"));
+    let (calls, told) = heard(setup, &pcap(101, &[streams, vec![last.clone()]].concat())).unwrap();
+    assert_eq!(calls.len(), 1);
+    assert!(told.streams.dropped > 30_000 && told.streams.dropped < 70_000, "{told:?}");
+    let (calls, told) = heard(setup, &pcap(101, &[pieces, vec![last]].concat())).unwrap();
+    assert_eq!(
+        (calls.len(), told.fragments_lost),
+        (1, 70_000),
+        "every one is counted, in time or at the end"
+    );
+}
+
 #[test]
 fn streams_that_are_not_sip_are_passed_over() {
     let setup = setup();
