@@ -3,11 +3,11 @@
 //! | at | length | what |
 //! | --- | --- | --- |
 //! | 0 | 4 | CRC-32 of the rest |
-//! | 4 | 1 | version of this layout: 1 |
+//! | 4 | 1 | version of this layout: 2 |
 //! | 5 | 1 | flags: 1 privacy, 2 national form, 4 by presentation number, 8 a monitored rule hit |
 //! | 6 | 2 | trunk, an index into the basis |
 //! | 8 | 8 | time, ms since 1970 UTC |
-//! | 16 | 32 | calling, presentation, called, redirecting number, packed |
+//! | 16 | 32 | calling, presentation, called, redirecting number, packed; encrypted where the log says so |
 //! | 48 | 8 | basis: what the verdict stood on, by the first 8 bytes of its hash |
 //! | 56 | 3 | rule, treatment, reason |
 //! | 59 | 3 | rule, treatment, reason of the first monitored rule that hit |
@@ -24,7 +24,8 @@ pub const RECORD_LEN: usize = 128;
 /// How much of a Call-ID is kept.
 pub const CALL_ID_LEN: usize = 56;
 
-const LAYOUT: u8 = 1;
+/// 1 is the same with every number in clear.
+const LAYOUT: u8 = 2;
 const PRIVACY: u8 = 1;
 const NATIONAL_FORM: u8 = 2;
 const BY_PRESENTATION: u8 = 4;
@@ -56,7 +57,9 @@ impl Record {
         &self.call_id[..usize::from(self.call_id_len)]
     }
 
-    pub(crate) fn write(&self, slot: &mut [u8; RECORD_LEN]) {
+    /// The words of the numbers are laid under `keystream`; zeros leave them as they are.
+    #[inline]
+    pub(crate) fn write(&self, slot: &mut [u8; RECORD_LEN], keystream: [u64; 4]) {
         let Record { call, verdict, .. } = self;
         let mut flags = 0;
         flags |= if call.privacy { PRIVACY } else { 0 };
@@ -69,8 +72,8 @@ impl Record {
         bytes[6..8].copy_from_slice(&call.trunk.0.to_le_bytes());
         bytes[8..16].copy_from_slice(&call.time_ms.to_le_bytes());
         let parties = [call.calling, call.presentation, call.called, call.redirecting];
-        for (place, party) in bytes[16..48].chunks_exact_mut(8).zip(parties) {
-            place.copy_from_slice(&party.to_word().to_le_bytes());
+        for ((place, party), hidden) in bytes[16..48].chunks_exact_mut(8).zip(parties).zip(keystream) {
+            place.copy_from_slice(&(party.to_word() ^ hidden).to_le_bytes());
         }
         bytes[48..56].copy_from_slice(&self.basis.to_le_bytes());
         bytes[56] = verdict.rule as u8;
@@ -93,22 +96,27 @@ impl Record {
         slot[..4].copy_from_slice(&checksum.to_le_bytes());
     }
 
-    /// None where the bytes are no whole record.
-    pub(crate) fn read(bytes: &[u8; RECORD_LEN]) -> Option<Record> {
-        if crc32fast::hash(&bytes[4..]).to_le_bytes() != bytes[..4] || bytes[4] != LAYOUT {
+    /// None where the bytes are no whole record. Without a keystream the numbers of a log that hides them are
+    /// read as absent.
+    pub(crate) fn read(bytes: &[u8; RECORD_LEN], keystream: Option<[u64; 4]>) -> Option<Record> {
+        if crc32fast::hash(&bytes[4..]).to_le_bytes() != bytes[..4] || !(1..=LAYOUT).contains(&bytes[4]) {
             return None;
         }
         let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
         let half = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
         let flags = bytes[5];
+        let party = |n: usize| match keystream {
+            Some(keystream) => Party::from_word(word(16 + 8 * n) ^ keystream[n]),
+            None => Some(Party::Absent),
+        };
         let call = Call {
             time_ms: word(8) as i64,
             trunk: TrunkId(u16::from_le_bytes([bytes[6], bytes[7]])),
             class: *TrunkClass::ALL.get(usize::from(bytes[62]))?,
-            calling: Party::from_word(word(16))?,
-            presentation: Party::from_word(word(24))?,
-            called: Party::from_word(word(32))?,
-            redirecting: Party::from_word(word(40))?,
+            calling: party(0)?,
+            presentation: party(1)?,
+            called: party(2)?,
+            redirecting: party(3)?,
             privacy: flags & PRIVACY != 0,
             national_form: flags & NATIONAL_FORM != 0,
         };

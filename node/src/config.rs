@@ -3,6 +3,7 @@
 mod faults;
 mod file;
 mod http;
+mod journal;
 mod sip;
 mod sources;
 mod tracing;
@@ -20,6 +21,7 @@ use screening::{Cap, Lists, Policy, Trunk};
 pub use faults::{Fault, Faults};
 pub use file::{Allow, Marks, UnknownSource, Way};
 pub use http::{Http, Who};
+pub use journal::Journal;
 pub use sip::{Hop, Limits, Listen, Proxy, Refusal, Sip, Transport};
 pub use sources::Sources;
 pub use tracing::Tracing;
@@ -48,14 +50,6 @@ impl Setup {
     pub fn place(&self, trunk: TrunkId) -> u16 {
         self.places.get(usize::from(trunk.0)).copied().unwrap_or(crate::stats::UNKNOWN)
     }
-}
-
-/// Where verdicts are kept.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Journal {
-    pub directory: PathBuf,
-    pub segment_bytes: usize,
-    pub keep_days: u32,
 }
 
 pub struct ListFile {
@@ -138,12 +132,16 @@ pub fn load(origin: &Origin) -> Result<Setup, Faults> {
     if reader.faults.is_empty() { Ok(setup) } else { Err(reader.faults) }
 }
 
-/// Where a configuration keeps its journal, and its language: the journal can be read while a list is broken.
-pub fn load_journal(origin: &Origin) -> Result<(PathBuf, Language), Faults> {
+/// How a configuration keeps its journal, and its language: the journal can be read while a list is broken.
+pub fn load_journal(origin: &Origin) -> Result<(Journal, Language), Faults> {
     let source = Source::open(origin)?;
     let mut faults = Faults::new(&source.shown, &source.text);
     let Some(file) = source.parse(&mut faults) else { return Err(faults) };
-    Ok((source.base.join(&file.journal.directory), file.language))
+    file.journal.check(&mut faults);
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    Ok((Journal::new(&file.journal, source.base), file.language))
 }
 
 /// Where a configuration keeps the keys of those who ask by HTTP, which need not be there yet.
@@ -194,19 +192,12 @@ impl Reader<'_> {
         let tracing = self.tracing(file.tracing.as_ref());
         let configuration = Version::of(text.as_bytes()).to_string();
         let policy = Policy::new(self.plan.clone(), trunks, lists, plan_version, configuration);
-        let journal = Journal {
-            directory: self.base.join(&file.journal.directory),
-            segment_bytes: *file.journal.segment_mb.get_ref() as usize * 1024 * 1024,
-            keep_days: file.journal.keep_days,
-        };
-        if !(1..=4096).contains(file.journal.segment_mb.get_ref()) {
-            self.faults.at(Some(file.journal.segment_mb.span()), "segment-mb is not between 1 and 4096");
-        }
+        file.journal.check(&mut self.faults);
         Setup {
             policy,
             sources,
             sip,
-            journal,
+            journal: Journal::new(&file.journal, self.base),
             http,
             tracing,
             language: file.language,

@@ -16,9 +16,11 @@ use rules::{Language, word};
 use simulator::{Checker, Country, Event, Traffic};
 
 use crate::config::{self, Listen, Origin, Transport};
-use crate::live::{Follow, View};
+use crate::live::View;
 use crate::serve::Node;
 use crate::simulate::write_configuration;
+use crate::store::keys::Keys;
+use crate::store::logs::Follow;
 use crate::store::now_ms;
 
 #[derive(Args)]
@@ -61,14 +63,14 @@ pub fn demo(args: &DemoArgs, language: Language) -> Result<(), Box<dyn std::erro
     setup.sip.listen = vec![Listen { transport: Transport::Udp, address }];
     setup.sip.workers = 1;
     let trunks: Vec<String> = setup.policy.trunks.iter().map(|trunk| trunk.name.clone()).collect();
-    let journal = setup.journal.directory.clone();
+    let journal = setup.journal.clone();
     let node = Node::start(setup)?;
 
     let title = format!("sip:{address}  {} {}", word(language, "seed"), args.seed);
     let mut show = Show {
         language,
         view: View::new(language, title, trunks),
-        follow: Follow::new(journal),
+        follow: Follow::new(journal.directory, Keys::of_numbers(&journal.keys)?),
         callers: Callers::new(&country, address, args.calls_per_day)?,
         node: &node,
         end: None,

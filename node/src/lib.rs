@@ -2,8 +2,9 @@
 //!
 //! [`config`] makes a [`config::Setup`] of `qalqan.toml`; [`serve`] runs workers on it, each owning a UDP
 //! socket and a [`store`] writer; [`door`] is the one place that knows both SIP and calls. [`replay`] judges
-//! recorded traffic with the same setup, [`query`] reads the journal, [`demo`] plays a small country against
-//! a running node. [`http`] is the door for those who ask by HTTP, [`metrics`] and [`traces`] show how a node is.
+//! recorded traffic with the same setup, [`query`] reads the journal, [`verify`] checks it, [`demo`] plays a small
+//! country against a running node. [`http`] is the door for those who ask by HTTP, [`metrics`] and [`traces`] show how a
+//! node is.
 
 pub mod capture;
 pub mod check;
@@ -28,4 +29,5 @@ pub mod stream;
 pub mod tls;
 pub mod traces;
 pub mod udp;
+pub mod verify;
 pub mod worker;

@@ -1,9 +1,9 @@
 //! The live view: what a node decides, as it decides it, read from its journal.
 //!
-//! [`Follow`] reads the records that were appended since it last looked; [`View`] counts them and draws.
+//! [`crate::store::logs::Follow`] reads the records that were appended since it last looked; [`View`] counts them and
+//! draws.
 
 use std::collections::{HashMap, VecDeque};
-use std::path::PathBuf;
 
 use call::{Rule, Treatment};
 use journal::Record;
@@ -13,30 +13,6 @@ use ratatui::style::{Color, Modifier, Style, Stylize};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table};
 use rules::{Language, reason_in_words, rule_title, word};
-
-use crate::store::{follow_log, logs};
-
-/// Reads on in the logs of a directory.
-pub struct Follow {
-    directory: PathBuf,
-    positions: HashMap<PathBuf, usize>,
-}
-
-impl Follow {
-    pub fn new(directory: PathBuf) -> Follow {
-        Follow { directory, positions: HashMap::new() }
-    }
-
-    /// Hands over every record appended since the last call.
-    pub fn read(&mut self, mut each: impl FnMut(Record)) {
-        for path in logs(&self.directory).unwrap_or_default() {
-            let position = self.positions.entry(path.clone()).or_insert(0);
-            if let Ok(next) = follow_log(&path, *position, &mut each) {
-                *position = next;
-            }
-        }
-    }
-}
 
 const SECONDS_SHOWN: usize = 240;
 const REFUSALS_SHOWN: usize = 64;

@@ -1,14 +1,15 @@
 //! The command line. Every command exits with 0, or prints what is wrong in a line and exits with 1.
 
+mod journal_commands;
+
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use call::Rule;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+use journal_commands::JournalCommand;
 use qalqan::check::{Asked, check};
 use qalqan::config::{self, Origin, Setup};
-use qalqan::query::{Form, Query, query};
 use qalqan::records::Mapping;
 use qalqan::store::now_ms;
 use qalqan::{demo, http, replay, serve, simulate};
@@ -125,52 +126,6 @@ struct KeyArgs {
     file: Option<PathBuf>,
 }
 
-#[derive(Subcommand)]
-enum JournalCommand {
-    /// Find verdicts; the newest come last
-    Query(QueryArgs),
-}
-
-#[derive(Args)]
-struct QueryArgs {
-    /// From this time on: 2026-03-02T12:00:00Z, or seconds since 1970
-    #[arg(long, value_name = "TIME")]
-    from: Option<String>,
-    /// Before this time
-    #[arg(long, value_name = "TIME")]
-    until: Option<String>,
-    /// Calling, presentation, called or redirecting number in E.164; the search is written down
-    #[arg(long, value_name = "N")]
-    number: Option<String>,
-    /// Decided by this rule, or hit by it in monitor mode: R08
-    #[arg(long)]
-    rule: Option<String>,
-    /// allow, mark, withhold or block
-    #[arg(long, value_name = "NAME")]
-    verdict: Option<String>,
-    /// Ingress trunk by its name
-    #[arg(long, value_name = "NAME")]
-    trunk: Option<String>,
-    /// At most this many
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    limit: usize,
-    /// Show every digit; the look is written down
-    #[arg(long)]
-    reveal: bool,
-    #[arg(long, value_enum, default_value_t = OutputForm::Table)]
-    format: OutputForm,
-    /// Journal directory [default: the configuration's]
-    #[arg(long, value_name = "DIR")]
-    directory: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum OutputForm {
-    Table,
-    Csv,
-    Jsonl,
-}
-
 fn language(text: &str) -> Result<Language, String> {
     Language::from_code(text).ok_or_else(|| "kk, ru or en".to_owned())
 }
@@ -262,27 +217,7 @@ fn run(command_line: CommandLine) -> Outcome {
             };
             writeln!(out, "{}", http::add_key(&file, &args.name, &args.trunks, &args.expires)?)?;
         }
-        Command::Journal(JournalCommand::Query(args)) => {
-            let wanted = args.query()?;
-            // A journal can be read where its node's configuration is not: with --directory none is needed.
-            let (directory, usual) = match &args.directory {
-                Some(directory) => (directory.clone(), Language::default()),
-                None => config::load_journal(&origin)?,
-            };
-            let language = language.unwrap_or(usual);
-            let form = match args.format {
-                OutputForm::Table => Form::Table,
-                OutputForm::Csv => Form::Csv,
-                OutputForm::Jsonl => Form::JsonLines,
-            };
-            query(&directory, &wanted, form, language, &mut out).map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => io::Error::new(
-                    error.kind(),
-                    format!("journal {}: no such directory", directory.display()),
-                ),
-                _ => error,
-            })?;
-        }
+        Command::Journal(command) => journal_commands::run(command, &origin, language, &mut out)?,
         Command::Simulate(args) => simulate::simulate(&args, language.unwrap_or_default(), &mut out)?,
         Command::Demo(args) => {
             drop(out);
@@ -291,42 +226,6 @@ fn run(command_line: CommandLine) -> Outcome {
     }
     out.flush()?;
     Ok(())
-}
-
-impl QueryArgs {
-    fn query(&self) -> Result<Query, String> {
-        let time = |text: &Option<String>, name: &str| {
-            let read = |text: &String| {
-                qalqan::records::parse_time(text).ok_or_else(|| {
-                    format!("--{name} {text}: write 2026-03-02T12:00:00Z, or seconds since 1970")
-                })
-            };
-            text.as_ref().map(read).transpose()
-        };
-        let number = self.number.as_ref().map(|text| {
-            numbering::Number::parse(text)
-                .map_err(|_| format!("--number {text}: write it in E.164, such as +77272501234"))
-        });
-        let rule = self.rule.as_ref().map(|id| {
-            Rule::from_id(&id.to_ascii_uppercase())
-                .ok_or_else(|| format!("--rule {id}: no such rule: R00 to R20, ALLOW"))
-        });
-        if let Some(name) = &self.verdict
-            && !["allow", "mark", "withhold", "block"].contains(&name.as_str())
-        {
-            return Err(format!("--verdict {name}: allow, mark, withhold or block"));
-        }
-        Ok(Query {
-            from_ms: time(&self.from, "from")?,
-            until_ms: time(&self.until, "until")?,
-            number: number.transpose()?,
-            rule: rule.transpose()?,
-            verdict: self.verdict.clone(),
-            trunk: self.trunk.clone(),
-            limit: self.limit,
-            reveal: self.reveal,
-        })
-    }
 }
 
 fn lists_check(setup: &Setup, out: &mut impl Write) -> Outcome {

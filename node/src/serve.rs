@@ -174,14 +174,13 @@ impl Node {
         self.setup.store(Arc::new(setup));
     }
 
-    /// Stops the workers once they have answered what they received.
-    pub fn stop(self) {
-        drop(self);
+    /// Stops the workers once they have answered what they received, then seals the journal; gives its last news.
+    pub fn stop(mut self) -> Vec<String> {
+        self.end();
+        self.store.close()
     }
-}
 
-impl Drop for Node {
-    fn drop(&mut self) {
+    fn end(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(watch) = &self.watch {
             watch.stop();
@@ -189,6 +188,12 @@ impl Drop for Node {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -228,9 +233,6 @@ pub fn serve(origin: &Origin) -> Result<(), Box<dyn std::error::Error>> {
     raise_file_limit();
     let trunks = setup.policy.trunks.len();
     let node = Node::start(setup)?;
-    for (path, damaged) in &node.store.damaged {
-        log(&format!("journal: {}: {damaged} slots hold no whole record", path.display()));
-    }
     log(&format!(
         "ready: listening on {}, {mode} mode, {trunks} trunks, configuration {origin}",
         listening.join(", ")
@@ -256,11 +258,12 @@ pub fn serve(origin: &Origin) -> Result<(), Box<dyn std::error::Error>> {
                 _ => {
                     reporter.report(&node, Duration::ZERO);
                     log("stopping");
-                    node.stop();
+                    node.stop().iter().for_each(|line| log(line));
                     return Ok(());
                 }
             }
         }
+        node.store.news().iter().for_each(|line| log(line));
         std::thread::sleep(tick);
         since_report += tick;
         if since_report >= REPORT_EVERY {

@@ -1,32 +1,44 @@
-//! The journal on disk: mapped logs that a killed process loses nothing of.
+//! The journal on disk: mapped logs that a killed process loses nothing of, sealed into segments.
 //!
-//! A worker appends to a file it has mapped; once a record is there the kernel has it. Space is reserved
-//! before a file is mapped, so a full disk is an error of the keeper, never a fault in a worker. The keeper is
-//! a thread that keeps a spare log ready for each worker, tries again while the disk is full, and deletes
-//! what is older than the setting says. While no log can be had, calls go on, and what is lost is counted.
+//! A worker appends to a file it has mapped; once a record is there the kernel has it. Three threads stand behind it.
+//! The keeper reserves space before a file is mapped, so a full disk is an error of the keeper, never a fault in a
+//! worker; while no log can be had, calls go on, and what is lost is counted. The flusher asks the kernel to put what
+//! was appended onto the disk, several times a second. The [`seal`]er turns closed logs into signed segments.
+
+pub mod bases;
+pub mod keys;
+pub mod logs;
+pub mod reading;
+pub mod rows;
+pub mod seal;
+pub mod segment;
+pub mod shelf;
+mod upload;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use journal::{HEADER_LEN, Log, RECORD_LEN, Record, Records, used_len};
+use journal::{Log, NumbersKey, Record};
 use memmap2::MmapMut;
 use screening::Basis;
 
 use crate::config::Journal;
+use bases::write_basis;
+use keys::{random, sync_directory};
+use seal::Sealer;
 
-/// A log in use: its file is neither cut nor deleted while this lives.
+/// A log in use: its file is neither cut nor sealed while this lives.
 struct Mapped {
     log: Log<MmapMut>,
-    created_ms: i64,
-    file: File,
+    file: Arc<File>,
     _in_use: Arc<()>,
 }
 
@@ -42,31 +54,48 @@ impl Mapped {
 /// How long a worker waits for the keeper when its log is full and the disk is not: seldom at all.
 const PATIENCE: Duration = Duration::from_millis(20);
 const RETRY: Duration = Duration::from_millis(500);
-const SWEEP_EVERY: Duration = Duration::from_secs(600);
-/// A log is closed after a day at most, so that what is in it can be deleted in time.
-const LOG_LIFE_MS: i64 = 86_400_000;
+/// From the end of one flush to the next; with the flush itself this bounds what a power loss costs.
+const FLUSH_EVERY: Duration = Duration::from_millis(250);
+/// What is promised of power loss: a flush that takes longer is said.
+const FLUSH_LIMIT: Duration = Duration::from_millis(700);
+const SEAL_EVERY: Duration = Duration::from_millis(500);
 
-/// The journal directory of a running node, and its keeper.
+/// The journal directory of a running node, and the threads behind it.
 pub struct Store {
     shared: Arc<Shared>,
     wanted: Sender<Want>,
     keeper: Option<JoinHandle<()>>,
+    flusher: Option<JoinHandle<()>>,
+    sealer: Option<JoinHandle<()>>,
     _lock: File,
-    /// Logs of earlier runs with slots that hold no whole record, and how many.
-    pub damaged: Vec<(PathBuf, usize)>,
 }
 
 struct Shared {
     directory: PathBuf,
     segment_bytes: usize,
+    seal_ms: i64,
     keep_days: AtomicU64,
+    /// The key that hides numbers in new logs; none: they are clear.
+    numbers: Mutex<Option<Arc<NumbersKey>>>,
     /// No log can be had; workers do not wait.
     failing: AtomicBool,
     why: Mutex<String>,
     /// Versions not written down yet.
     bases: Mutex<Vec<Basis>>,
     sequence: AtomicU64,
-    in_use: Mutex<Vec<(PathBuf, Weak<()>)>>,
+    in_use: Mutex<Vec<InUse>>,
+    stop: AtomicBool,
+    /// The flusher has flushed for the last time.
+    flushed: AtomicBool,
+    /// Lines for the log of the node.
+    news: Mutex<Vec<String>>,
+}
+
+/// A log that somebody writes to, or wrote to since it was last flushed.
+struct InUse {
+    path: PathBuf,
+    alive: Weak<()>,
+    file: Arc<File>,
 }
 
 enum Want {
@@ -80,6 +109,8 @@ enum Want {
 /// One worker's end of the journal.
 pub struct Writer {
     current: Option<Mapped>,
+    /// When the first record of the current log was.
+    since_ms: i64,
     spare: Receiver<Mapped>,
     give: SyncSender<Mapped>,
     asked: bool,
@@ -88,38 +119,43 @@ pub struct Writer {
 }
 
 impl Store {
-    /// Opens a directory for this process alone; logs of earlier runs give back what they did not use.
+    /// Opens a directory for this process alone; logs of earlier runs are sealed as the first thing.
     pub fn open(settings: &Journal) -> io::Result<Store> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&settings.directory)?;
-        let lock = OpenOptions::new().create(true).append(true).open(settings.directory.join("lock"))?;
-        if lock.try_lock().is_err() {
-            return Err(io::Error::other(
-                "another node is writing there: give each its own journal directory",
-            ));
-        }
-        let damaged = trim(&settings.directory, &[])?;
+        let lock = lock(&settings.directory)?;
         let shared = Arc::new(Shared {
             directory: settings.directory.clone(),
             segment_bytes: settings.segment_bytes,
+            seal_ms: settings.seal_ms,
             keep_days: AtomicU64::new(u64::from(settings.keep_days)),
+            numbers: Mutex::default(),
             failing: AtomicBool::new(false),
             why: Mutex::default(),
             bases: Mutex::default(),
             sequence: AtomicU64::new(0),
             in_use: Mutex::default(),
+            stop: AtomicBool::new(false),
+            flushed: AtomicBool::new(false),
+            news: Mutex::default(),
         });
+        let sealer = Sealer::open(settings).map_err(io::Error::other)?;
+        *shared.numbers.lock().expect("nobody else yet") = sealer.numbers_of_logs();
         let (wanted, wants) = channel();
-        let keeper = {
-            let shared = shared.clone();
-            std::thread::Builder::new().name("journal".into()).spawn(move || keep(&shared, &wants))?
-        };
-        Ok(Store { shared, wanted, keeper: Some(keeper), _lock: lock, damaged })
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        let own = shared.clone();
+        let keeper = thread("journal").spawn(move || keep(&own, &wants))?;
+        let own = shared.clone();
+        let flusher = thread("journal-flush").spawn(move || flush(&own))?;
+        let own = shared.clone();
+        let sealer = thread("journal-seal").spawn(move || seal_on(&own, sealer))?;
+        let (keeper, flusher, sealer) = (Some(keeper), Some(flusher), Some(sealer));
+        Ok(Store { shared, wanted, keeper, flusher, sealer, _lock: lock })
     }
 
     pub fn writer(&self) -> Writer {
         let (give, spare) = sync_channel(1);
         let mut writer = Writer {
             current: None,
+            since_ms: 0,
             spare,
             give,
             asked: false,
@@ -145,16 +181,53 @@ impl Store {
         let failing = self.shared.failing.load(Ordering::Relaxed);
         failing.then(|| self.shared.why.lock().expect("keeper alive").clone())
     }
+
+    /// What the sealer and the flusher have to say since the last call.
+    pub fn news(&self) -> Vec<String> {
+        std::mem::take(&mut *self.shared.news.lock().expect("threads alive"))
+    }
+
+    /// Ends the threads once every writer is gone: what was appended is flushed and sealed. Gives the last news.
+    pub fn close(&mut self) -> Vec<String> {
+        let _ = self.wanted.send(Want::Stop);
+        let join = |thread: &mut Option<JoinHandle<()>>| {
+            if let Some(thread) = thread.take() {
+                thread.thread().unpark();
+                let _ = thread.join();
+            }
+        };
+        join(&mut self.keeper);
+        self.shared.stop.store(true, Ordering::Relaxed);
+        join(&mut self.flusher);
+        join(&mut self.sealer);
+        self.news()
+    }
 }
 
 impl Drop for Store {
     fn drop(&mut self) {
-        let _ = self.wanted.send(Want::Stop);
-        if let Some(keeper) = self.keeper.take() {
-            let _ = keeper.join();
-        }
-        // Every writer is gone by now: give back the space that was reserved.
-        let _ = trim(&self.shared.directory, &[]);
+        self.close();
+    }
+}
+
+/// Takes a journal directory for this process alone; held while the file lives.
+pub fn lock(directory: &Path) -> io::Result<File> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let lock = OpenOptions::new().create(true).append(true).open(directory.join("lock"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(_) => Err(io::Error::other("another node is writing there: give each its own journal directory")),
+    }
+}
+
+impl Shared {
+    fn say(&self, line: String) {
+        self.news.lock().expect("threads alive").push(line);
+    }
+
+    /// Logs that are not to be sealed yet.
+    fn in_use(&self) -> Vec<PathBuf> {
+        self.in_use.lock().expect("threads alive").iter().map(|log| log.path.clone()).collect()
     }
 }
 
@@ -182,14 +255,17 @@ impl Writer {
         let Some(mut fresh) = fresh else { return false };
         self.asked = false;
         self.ask();
+        self.since_ms = record.call.time_ms;
         let kept = fresh.log.append(record);
         self.current = Some(fresh);
         kept
     }
 
-    /// Closes a log that is a day old; asked now and then, also while no call comes.
+    /// Closes a log when its time is up; asked now and then, also while no call comes. All workers' times are up at
+    /// the same moments of the clock, so their logs become one segment.
     pub fn tick(&mut self, now_ms: i64) {
-        if self.current.as_ref().is_some_and(|current| (now_ms - current.created_ms).abs() >= LOG_LIFE_MS) {
+        let seal_ms = self.shared.seal_ms;
+        if self.current.is_some() && now_ms.div_euclid(seal_ms) != self.since_ms.div_euclid(seal_ms) {
             self.close();
         }
     }
@@ -212,17 +288,24 @@ impl Writer {
     }
 }
 
+/// A writer that goes, goes with its log: what is in it is sealed like any other.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 /// The keeper's life.
 fn keep(shared: &Shared, wants: &Receiver<Want>) {
     let mut waiting: Vec<SyncSender<Mapped>> = Vec::new();
-    let mut swept = SystemTime::now();
     loop {
-        let patience = if waiting.is_empty() && shared.bases.lock().expect("workers alive").is_empty() {
-            SWEEP_EVERY
+        let is_idle = waiting.is_empty() && shared.bases.lock().expect("workers alive").is_empty();
+        let want = if is_idle {
+            wants.recv().map_err(|_| RecvTimeoutError::Disconnected)
         } else {
-            RETRY
+            wants.recv_timeout(RETRY)
         };
-        match wants.recv_timeout(patience) {
+        match want {
             Ok(Want::Log(give)) => waiting.push(give),
             Ok(Want::Close(full)) => full.close(),
             Ok(Want::Basis) | Err(RecvTimeoutError::Timeout) => {}
@@ -234,11 +317,6 @@ fn keep(shared: &Shared, wants: &Receiver<Want>) {
             *shared.why.lock().expect("workers alive") = error.to_string();
         }
         shared.failing.store(failing, Ordering::Relaxed);
-        let now = SystemTime::now();
-        if now.duration_since(swept).is_ok_and(|age| age >= SWEEP_EVERY) {
-            swept = now;
-            sweep(shared, now);
-        }
     }
 }
 
@@ -251,7 +329,7 @@ fn serve_wants(shared: &Shared, waiting: &mut Vec<SyncSender<Mapped>>) -> io::Re
     drop(bases);
     while let Some(give) = waiting.last() {
         let log = create(shared)?;
-        // A writer that is gone wants nothing any more; its empty log is trimmed away at the end.
+        // A writer that is gone wants nothing any more; its empty log is removed when it would be sealed.
         let _ = give.try_send(log);
         waiting.pop();
     }
@@ -263,125 +341,79 @@ fn create(shared: &Shared) -> io::Result<Mapped> {
     let sequence = shared.sequence.fetch_add(1, Ordering::Relaxed);
     let name = format!("{created_ms:013}-{}-{sequence:06}.log", std::process::id());
     let path = shared.directory.join(name);
+    let key = shared.numbers.lock().expect("sealer alive").clone();
+    let nonce = random().map_err(io::Error::other)?;
     // Numbers are personal data: for this user's eyes.
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-    // SAFETY: the file is open for writing. Reserved space makes a full disk an error here, not a SIGBUS later.
-    let code = unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, shared.segment_bytes as libc::off_t) };
-    if code != 0 {
-        let _ = fs::remove_file(&path);
-        return Err(io::Error::from_raw_os_error(code));
-    }
-    // SAFETY: the directory is locked for this process, and nothing in it shortens a log that is in use.
-    let map = unsafe { MmapMut::map_mut(&file)? };
-    let in_use = Arc::new(());
-    shared.in_use.lock().expect("one keeper").push((path, Arc::downgrade(&in_use)));
-    Ok(Mapped { log: Log::begin(map, created_ms), created_ms, file, _in_use: in_use })
-}
-
-fn write_basis(directory: &Path, basis: &Basis) -> io::Result<()> {
-    let path = basis_path(directory, basis.id());
-    if path.exists() {
-        return Ok(());
-    }
-    let draft = path.with_extension("draft");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    file.write_all(&serde_json::to_vec_pretty(basis)?)?;
-    fs::rename(draft, path)
-}
-
-fn basis_path(directory: &Path, id: u64) -> PathBuf {
-    directory.join(format!("basis-{id:016x}.json"))
-}
-
-/// Deletes logs that nobody wrote to for longer than they are kept.
-fn sweep(shared: &Shared, now: SystemTime) {
-    let in_use: Vec<PathBuf> = {
-        let mut in_use = shared.in_use.lock().expect("one keeper");
-        in_use.retain(|(_, alive)| alive.strong_count() > 0);
-        in_use.iter().map(|(path, _)| path.clone()).collect()
+    let begin = || -> io::Result<Log<MmapMut>> {
+        // SAFETY: the file is open for writing. Reserved space makes a full disk an error here, not a SIGBUS later.
+        let code = unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, shared.segment_bytes as libc::off_t) };
+        if code != 0 {
+            return Err(io::Error::from_raw_os_error(code));
+        }
+        // SAFETY: the directory is locked for this process, and nothing in it shortens a log that is in use.
+        let map = unsafe { MmapMut::map_mut(&file)? };
+        let log = Log::begin(map, created_ms, key.as_ref().map(|key| (&**key, nonce)));
+        // What a power loss leaves of a log begins with its name, its room and its header.
+        file.sync_all()?;
+        sync_directory(&shared.directory)?;
+        Ok(log)
     };
-    let days = shared.keep_days.load(Ordering::Relaxed);
-    if days == 0 {
-        return;
-    }
-    let oldest = now - Duration::from_secs(days * 86_400);
-    for path in logs(&shared.directory).unwrap_or_default() {
-        let modified = fs::metadata(&path).and_then(|meta| meta.modified());
-        if !in_use.contains(&path) && modified.is_ok_and(|modified| modified < oldest) {
-            let _ = fs::remove_file(path);
-        }
-    }
+    let log = begin().inspect_err(|_| {
+        let _ = fs::remove_file(&path);
+    })?;
+    let (alive, file) = (Arc::new(()), Arc::new(file));
+    let in_use = InUse { path, alive: Arc::downgrade(&alive), file: file.clone() };
+    shared.in_use.lock().expect("threads alive").push(in_use);
+    Ok(Mapped { log, file, _in_use: alive })
 }
 
-/// The logs of a directory, in the order they were begun.
-pub fn logs(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut paths: Vec<PathBuf> =
-        fs::read_dir(directory)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
-    paths.sort();
-    Ok(paths)
-}
-
-/// Reads a log whole, hands over its records, and says how many slots hold none.
-///
-/// Read, not mapped: a node that closes the log may cut it short at any moment.
-pub fn read_log(path: &Path, each: impl FnMut(Record)) -> io::Result<usize> {
-    records_of(&fs::read(path)?, each)
-}
-
-fn records_of(bytes: &[u8], each: impl FnMut(Record)) -> io::Result<usize> {
-    // A file that has no header yet: its node is just making it.
-    if bytes.len() < HEADER_LEN || bytes[..HEADER_LEN].iter().all(|&byte| byte == 0) {
-        return Ok(0);
-    }
-    let mut records = Records::open(bytes).map_err(io::Error::other)?;
-    records.by_ref().for_each(each);
-    Ok(records.damaged())
-}
-
-/// Reads on in a log that is being written; gives where to go on next time. Begin at 0.
-pub fn follow_log(path: &Path, from: usize, mut each: impl FnMut(Record)) -> io::Result<usize> {
-    let file = File::open(path)?;
-    let mut position = from.max(HEADER_LEN);
-    let mut piece = vec![0; 1024 * RECORD_LEN];
+/// The flusher's life: what was appended reaches the disk, off the workers.
+fn flush(shared: &Shared) {
     loop {
-        let n = file.read_at(&mut piece, position as u64)?;
-        let mut records = Records::resume(&piece[..n]);
-        records.by_ref().for_each(&mut each);
-        position += records.position();
-        if records.position() < piece.len() {
-            return Ok(position);
+        let is_last = shared.stop.load(Ordering::Relaxed);
+        let logs: Vec<(Arc<File>, bool, PathBuf)> = {
+            let in_use = shared.in_use.lock().expect("threads alive");
+            let log = |log: &InUse| (log.file.clone(), log.alive.strong_count() > 0, log.path.clone());
+            in_use.iter().map(log).collect()
+        };
+        let started = Instant::now();
+        let mut flushed = Vec::new();
+        for (file, alive, path) in logs {
+            match file.sync_data() {
+                // One that nobody writes to any more is on the disk whole now, and can be sealed.
+                Ok(()) if !alive => flushed.push(path),
+                Ok(()) => {}
+                Err(error) => shared.say(format!("journal: {}: flushing: {error}", path.display())),
+            }
         }
+        let took = started.elapsed();
+        if took > FLUSH_LIMIT {
+            let took = took.as_secs_f64();
+            shared.say(format!("journal: a flush took {took:.1} s: a power loss would cost that much more"));
+        }
+        shared.in_use.lock().expect("threads alive").retain(|log| !flushed.contains(&log.path));
+        if is_last {
+            shared.flushed.store(true, Ordering::Relaxed);
+            return;
+        }
+        std::thread::park_timeout(FLUSH_EVERY);
     }
 }
 
-/// The basis that records of a journal name.
-pub fn read_basis(directory: &Path, id: u64) -> Option<Basis> {
-    serde_json::from_slice(&fs::read(basis_path(directory, id)).ok()?).ok()
-}
-
-/// Cuts the empty space that was reserved off logs that nobody writes to; gives those with damaged slots.
-fn trim(directory: &Path, in_use: &[PathBuf]) -> io::Result<Vec<(PathBuf, usize)>> {
-    let mut found = Vec::new();
-    for path in logs(directory)?.into_iter().filter(|path| !in_use.contains(path)) {
-        let mut records = 0usize;
-        let Ok(bytes) = fs::read(&path) else { continue };
-        let Ok(damaged) = records_of(&bytes, |_| records += 1) else { continue };
-        if damaged > 0 {
-            found.push((path.clone(), damaged));
+/// The sealer's life.
+fn seal_on(shared: &Shared, mut sealer: Sealer) {
+    loop {
+        // Looked at before the work: at the end everything closed is sealed once more.
+        let is_last = shared.flushed.load(Ordering::Relaxed);
+        sealer.round(&shared.in_use(), shared.keep_days.load(Ordering::Relaxed) as u32, now_ms());
+        sealer.take_news().into_iter().for_each(|line| shared.say(line));
+        *shared.numbers.lock().expect("keeper alive") = sealer.numbers_of_logs();
+        if is_last {
+            return;
         }
-        let end = used_len(&bytes) as u64;
-        let meta = fs::metadata(&path)?;
-        if records == 0 && damaged == 0 {
-            fs::remove_file(&path)?;
-        } else if end < meta.len() {
-            let file = OpenOptions::new().write(true).open(&path)?;
-            file.set_len(end)?;
-            // Cutting is no writing: how long the log is kept counts from its last record.
-            file.set_modified(meta.modified()?)?;
-        }
+        std::thread::park_timeout(SEAL_EVERY);
     }
-    Ok(found)
 }
 
 pub fn now_ms() -> i64 {

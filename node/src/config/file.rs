@@ -9,6 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::http::HttpTable;
+use super::journal::JournalTable;
 use super::tracing::TracingTable;
 use crate::tls::TlsTable;
 
@@ -143,20 +144,6 @@ pub struct ProxyTable {
 impl Default for ProxyTable {
     fn default() -> ProxyTable {
         ProxyTable { via: None, record_route: false, display: true, probe_ms: 1000, silent_ms: 1500 }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct JournalTable {
-    pub directory: PathBuf,
-    pub segment_mb: Spanned<u64>,
-    pub keep_days: u32,
-}
-
-impl Default for JournalTable {
-    fn default() -> JournalTable {
-        JournalTable { directory: "journal".into(), segment_mb: Spanned::new(0..0, 16), keep_days: 30 }
     }
 }
 

@@ -1,0 +1,237 @@
+//! `qalqan journal …`: its arguments and what they lead to.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use call::Rule;
+use clap::{Args, Subcommand, ValueEnum};
+use qalqan::config::{self, Journal, Origin};
+use qalqan::query::{Form, Query, Source, query};
+use qalqan::store::keys::{Keys, read_public};
+use qalqan::store::now_ms;
+use qalqan::store::seal::Sealer;
+use qalqan::store::shelf::Shelf;
+use qalqan::verify::verify;
+use rules::Language;
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+#[derive(Subcommand)]
+pub enum JournalCommand {
+    /// Find verdicts; the newest come last
+    Query(QueryArgs),
+    /// Check that nothing sealed was changed, dropped, added or moved
+    Verify(VerifyArgs),
+    /// Go over to new keys: for seals and for numbers
+    RotateKeys,
+}
+
+#[derive(Args)]
+pub struct QueryArgs {
+    /// From this time on: 2026-03-02T12:00:00Z, or seconds since 1970
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Before this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Calling, presentation, called or redirecting number in E.164; the search is written down
+    #[arg(long, value_name = "N")]
+    number: Option<String>,
+    /// Decided by this rule, or hit by it in monitor mode: R08
+    #[arg(long)]
+    rule: Option<String>,
+    /// allow, mark, withhold or block
+    #[arg(long, value_name = "NAME")]
+    verdict: Option<String>,
+    /// Ingress trunk by its name
+    #[arg(long, value_name = "NAME")]
+    trunk: Option<String>,
+    /// At most this many
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    limit: usize,
+    /// Show every digit; the look is written down
+    #[arg(long)]
+    reveal: bool,
+    #[arg(long, value_enum, default_value_t = OutputForm::Table)]
+    format: OutputForm,
+    /// Journal directory, or s3://bucket/prefix [default: the configuration's]
+    #[arg(long, value_name = "DIR")]
+    directory: Option<String>,
+    /// Directory of the keys that open numbers [default: the configuration's]
+    #[arg(long, value_name = "DIR")]
+    keys: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum OutputForm {
+    Table,
+    Csv,
+    Jsonl,
+}
+
+#[derive(Args)]
+pub struct VerifyArgs {
+    /// Directory of a journal or of its segments, or s3://bucket/prefix [default: the configuration's]
+    #[arg(value_name = "DIR|URL")]
+    place: Option<String>,
+    /// The public key that the journal began with: first.pub.pem of its keys
+    #[arg(long, value_name = "FILE")]
+    public_key: PathBuf,
+    /// The head that an earlier run gave: says whether the end was cut off since
+    #[arg(long, value_name = "HASH")]
+    head: Option<String>,
+}
+
+pub fn run(
+    command: JournalCommand,
+    origin: &Origin,
+    language: Option<Language>,
+    out: &mut impl Write,
+) -> Outcome {
+    match command {
+        JournalCommand::Query(args) => args.run(origin, language, out),
+        JournalCommand::Verify(args) => args.run(origin, out),
+        JournalCommand::RotateKeys => rotate(origin, out),
+    }
+}
+
+/// The segments of a journal directory, or the directory itself where it is one of segments.
+fn segments_of(directory: &Path) -> PathBuf {
+    let within = directory.join("segments");
+    if within.is_dir() { within } else { directory.to_owned() }
+}
+
+impl QueryArgs {
+    fn run(self, origin: &Origin, language: Option<Language>, out: &mut impl Write) -> Outcome {
+        let wanted = self.query()?;
+        // A journal can be read where its node's configuration is not: with --directory none is needed.
+        let (source, usual) = match &self.directory {
+            Some(url) if url.contains("://") => {
+                let source = Source { directory: None, shelves: vec![Shelf::open(url)?], keys: self.keys()? };
+                (source, Language::default())
+            }
+            Some(directory) => (self.source(Path::new(directory), None, self.keys()?)?, Language::default()),
+            None => {
+                let (Journal { directory, segments, keys, .. }, language) = config::load_journal(origin)?;
+                let keys = if self.keys.is_some() { self.keys()? } else { Keys::of_numbers(&keys)? };
+                (self.source(&directory, segments.as_deref(), keys)?, language)
+            }
+        };
+        let form = match self.format {
+            OutputForm::Table => Form::Table,
+            OutputForm::Csv => Form::Csv,
+            OutputForm::Jsonl => Form::JsonLines,
+        };
+        Ok(query(source, &wanted, form, language.unwrap_or(usual), out)?)
+    }
+
+    fn keys(&self) -> Result<Vec<journal::NumbersKey>, String> {
+        let Some(directory) = &self.keys else { return Ok(Vec::new()) };
+        let keys = Keys::of_numbers(directory)?;
+        match keys.is_empty() {
+            true => Err(format!("--keys {}: no numbers key is there", directory.display())),
+            false => Ok(keys),
+        }
+    }
+
+    fn source(
+        &self,
+        directory: &Path,
+        store: Option<&str>,
+        keys: Vec<journal::NumbersKey>,
+    ) -> Result<Source, String> {
+        if !directory.is_dir() {
+            return Err(format!("journal {}: no such directory", directory.display()));
+        }
+        let mut shelves = vec![Shelf::Directory(segments_of(directory))];
+        shelves.extend(store.map(Shelf::open).transpose()?);
+        Ok(Source { directory: Some(directory.to_owned()), shelves, keys })
+    }
+
+    fn query(&self) -> Result<Query, String> {
+        let time = |text: &Option<String>, name: &str| {
+            let read = |text: &String| {
+                qalqan::records::parse_time(text).ok_or_else(|| {
+                    format!("--{name} {text}: write 2026-03-02T12:00:00Z, or seconds since 1970")
+                })
+            };
+            text.as_ref().map(read).transpose()
+        };
+        let number = self.number.as_ref().map(|text| {
+            numbering::Number::parse(text)
+                .map_err(|_| format!("--number {text}: write it in E.164, such as +77272501234"))
+        });
+        let rule = self.rule.as_ref().map(|id| {
+            Rule::from_id(&id.to_ascii_uppercase())
+                .ok_or_else(|| format!("--rule {id}: no such rule: R00 to R20, ALLOW"))
+        });
+        if let Some(name) = &self.verdict
+            && !["allow", "mark", "withhold", "block"].contains(&name.as_str())
+        {
+            return Err(format!("--verdict {name}: allow, mark, withhold or block"));
+        }
+        Ok(Query {
+            from_ms: time(&self.from, "from")?,
+            until_ms: time(&self.until, "until")?,
+            number: number.transpose()?,
+            rule: rule.transpose()?,
+            verdict: self.verdict.clone(),
+            trunk: self.trunk.clone(),
+            limit: self.limit,
+            reveal: self.reveal,
+        })
+    }
+}
+
+impl VerifyArgs {
+    fn run(self, origin: &Origin, out: &mut impl Write) -> Outcome {
+        let key = read_public(&self.public_key).map_err(|what| format!("--public-key {what}"))?;
+        let shelf = match &self.place {
+            Some(url) if url.contains("://") => Shelf::open(url)?,
+            Some(directory) => Shelf::Directory(segments_of(Path::new(directory))),
+            None => {
+                let (journal, _) = config::load_journal(origin)?;
+                match &journal.segments {
+                    Some(url) => Shelf::open(url)?,
+                    None => Shelf::Directory(segments_of(&journal.directory)),
+                }
+            }
+        };
+        let verified = verify(&shelf, key, self.head.as_deref()).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => format!("{}: no such directory", shelf.shown()),
+            _ => error.to_string(),
+        })?;
+        if verified.findings.is_empty() {
+            return Ok(verified.print(out)?);
+        }
+        for finding in &verified.findings {
+            writeln!(out, "{finding}")?;
+        }
+        out.flush()?;
+        Err(format!("{}: {} findings", shelf.shown(), verified.findings.len()).into())
+    }
+}
+
+/// A running node takes new keys up by itself; where none runs, it is done here.
+fn rotate(origin: &Origin, out: &mut impl Write) -> Outcome {
+    let (journal, _) = config::load_journal(origin)?;
+    let next = Keys::prepare_rotation(&journal.keys)?;
+    match qalqan::store::lock(&journal.directory) {
+        Ok(_lock) => {
+            let mut sealer = Sealer::open(&journal)?;
+            sealer.rotate(now_ms())?;
+            for line in sealer.take_news() {
+                writeln!(out, "{line}")?;
+            }
+        }
+        Err(_) => {
+            writeln!(
+                out,
+                "new keys are laid ready in {}; the running node takes them up",
+                journal.keys.display()
+            )?;
+        }
+    }
+    writeln!(out, "next key {}; the first public key verifies the journal as before", next.id())?;
+    Ok(())
+}
