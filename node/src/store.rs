@@ -53,6 +53,8 @@ impl Mapped {
 
 /// How long a worker waits for the keeper when its log is full and the disk is not: seldom at all.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// And how long a node that starts waits for the first.
+const FIRST_PATIENCE: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_millis(500);
 /// From the end of one flush to the next; with the flush itself this bounds what a power loss costs.
 const FLUSH_EVERY: Duration = Duration::from_millis(250);
@@ -95,7 +97,8 @@ struct Shared {
 struct InUse {
     path: PathBuf,
     alive: Weak<()>,
-    file: Arc<File>,
+    /// None while it is being made.
+    file: Option<Arc<File>>,
 }
 
 enum Want {
@@ -108,6 +111,8 @@ enum Want {
 
 /// One worker's end of the journal.
 pub struct Writer {
+    /// The log to begin with.
+    first: Option<Mapped>,
     current: Option<Mapped>,
     /// When the first record of the current log was.
     since_ms: i64,
@@ -154,6 +159,7 @@ impl Store {
     pub fn writer(&self) -> Writer {
         let (give, spare) = sync_channel(1);
         let mut writer = Writer {
+            first: None,
             current: None,
             since_ms: 0,
             spare,
@@ -163,6 +169,15 @@ impl Store {
             shared: self.shared.clone(),
         };
         writer.ask();
+        // The first call waits for no disk.
+        let started = Instant::now();
+        while writer.first.is_none() && self.failing().is_none() && started.elapsed() < FIRST_PATIENCE {
+            writer.first = writer.spare.recv_timeout(PATIENCE).ok();
+        }
+        if writer.first.is_some() {
+            writer.asked = false;
+            writer.ask();
+        }
         writer
     }
 
@@ -247,14 +262,20 @@ impl Writer {
     fn turn_over(&mut self, record: &Record) -> bool {
         self.close();
         self.ask();
-        let fresh = match self.spare.try_recv() {
-            Ok(log) => Some(log),
-            Err(_) if self.shared.failing.load(Ordering::Relaxed) => None,
-            Err(_) => self.spare.recv_timeout(PATIENCE).ok(),
+        let mut fresh = match self.first.take() {
+            Some(first) => first,
+            None => {
+                let fresh = match self.spare.try_recv() {
+                    Ok(log) => Some(log),
+                    Err(_) if self.shared.failing.load(Ordering::Relaxed) => None,
+                    Err(_) => self.spare.recv_timeout(PATIENCE).ok(),
+                };
+                let Some(fresh) = fresh else { return false };
+                self.asked = false;
+                self.ask();
+                fresh
+            }
         };
-        let Some(mut fresh) = fresh else { return false };
-        self.asked = false;
-        self.ask();
         self.since_ms = record.call.time_ms;
         let kept = fresh.log.append(record);
         self.current = Some(fresh);
@@ -343,9 +364,13 @@ fn create(shared: &Shared) -> io::Result<Mapped> {
     let path = shared.directory.join(name);
     let key = shared.numbers.lock().expect("sealer alive").clone();
     let nonce = random().map_err(io::Error::other)?;
-    // Numbers are personal data: for this user's eyes.
-    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-    let begin = || -> io::Result<Log<MmapMut>> {
+    // Named as in use before it is there: the sealer takes every other log for one that nobody writes to.
+    let alive = Arc::new(());
+    let in_use = InUse { path: path.clone(), alive: Arc::downgrade(&alive), file: None };
+    shared.in_use.lock().expect("threads alive").push(in_use);
+    let make = || -> io::Result<Mapped> {
+        // Numbers are personal data: for this user's eyes.
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
         // SAFETY: the file is open for writing. Reserved space makes a full disk an error here, not a SIGBUS later.
         let code = unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, shared.segment_bytes as libc::off_t) };
         if code != 0 {
@@ -357,15 +382,21 @@ fn create(shared: &Shared) -> io::Result<Mapped> {
         // What a power loss leaves of a log begins with its name, its room and its header.
         file.sync_all()?;
         sync_directory(&shared.directory)?;
-        Ok(log)
+        Ok(Mapped { log, file: Arc::new(file), _in_use: alive })
     };
-    let log = begin().inspect_err(|_| {
-        let _ = fs::remove_file(&path);
-    })?;
-    let (alive, file) = (Arc::new(()), Arc::new(file));
-    let in_use = InUse { path, alive: Arc::downgrade(&alive), file: file.clone() };
-    shared.in_use.lock().expect("threads alive").push(in_use);
-    Ok(Mapped { log, file, _in_use: alive })
+    let made = make();
+    let mut in_use = shared.in_use.lock().expect("threads alive");
+    match &made {
+        Ok(mapped) => {
+            let own = in_use.iter_mut().find(|log| log.path == path).expect("named above");
+            own.file = Some(mapped.file.clone());
+        }
+        Err(_) => {
+            let _ = fs::remove_file(&path);
+            in_use.retain(|log| log.path != path);
+        }
+    }
+    made
 }
 
 /// The flusher's life: what was appended reaches the disk, off the workers.
@@ -374,8 +405,8 @@ fn flush(shared: &Shared) {
         let is_last = shared.stop.load(Ordering::Relaxed);
         let logs: Vec<(Arc<File>, bool, PathBuf)> = {
             let in_use = shared.in_use.lock().expect("threads alive");
-            let log = |log: &InUse| (log.file.clone(), log.alive.strong_count() > 0, log.path.clone());
-            in_use.iter().map(log).collect()
+            let log = |log: &InUse| Some((log.file.clone()?, log.alive.strong_count() > 0, log.path.clone()));
+            in_use.iter().filter_map(log).collect()
         };
         let started = Instant::now();
         let mut flushed = Vec::new();
@@ -406,7 +437,7 @@ fn seal_on(shared: &Shared, mut sealer: Sealer) {
     loop {
         // Looked at before the work: at the end everything closed is sealed once more.
         let is_last = shared.flushed.load(Ordering::Relaxed);
-        sealer.round(&shared.in_use(), shared.keep_days.load(Ordering::Relaxed) as u32, now_ms());
+        sealer.round(&|| shared.in_use(), shared.keep_days.load(Ordering::Relaxed) as u32, now_ms());
         sealer.take_news().into_iter().for_each(|line| shared.say(line));
         *shared.numbers.lock().expect("keeper alive") = sealer.numbers_of_logs();
         if is_last {

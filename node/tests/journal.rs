@@ -46,7 +46,8 @@ fn kill_9_loses_no_answered_call() {
         let kept: HashSet<String> =
             site.journal().iter().map(|line| line["call_id"].as_str().unwrap().to_owned()).collect();
         let lost: Vec<_> = answered.iter().filter(|call| !kept.contains(*call)).collect();
-        assert!(lost.is_empty(), "answered and not in the journal: {lost:?}");
+        let few = &lost[..lost.len().min(5)];
+        assert!(lost.is_empty(), "{} answered and not in the journal: {few:?}", lost.len());
     }
     // The next start cuts the logs of the dead back, and keeps what is in them.
     let before = site.journal().len();

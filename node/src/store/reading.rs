@@ -41,9 +41,14 @@ impl Reading {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
-            let has = |n: u64| names.binary_search_by(|(file, _)| file.as_str().cmp(&name(n, "parquet"))).is_ok();
-            let seals: Vec<String> =
-                names.iter().map(|(name, _)| name).filter(|name| number(name, "seal").is_some()).cloned().collect();
+            let has =
+                |n: u64| names.binary_search_by(|(file, _)| file.as_str().cmp(&name(n, "parquet"))).is_ok();
+            let seals: Vec<String> = names
+                .iter()
+                .map(|(name, _)| name)
+                .filter(|name| number(name, "seal").is_some())
+                .cloned()
+                .collect();
             for (file, seal) in shelf.read_all(&seals)?.into_iter().zip(&seals) {
                 match Entry::read(&file).map(|entry| entry.event) {
                     Ok(Event::Segment(sealed)) => {
@@ -83,9 +88,11 @@ impl Reading {
             let closed = file.head().ok().flatten().is_some_and(|head| head.opening(keys).is_closed());
             match file.read(keys, from, u64::MAX, |record| each(record, closed)) {
                 Ok(Slots { damaged, .. }) if damaged.is_empty() => {}
-                Ok(Slots { damaged, .. }) => self
-                    .complaints
-                    .push(format!("{}: {} slots hold no whole record", path.display(), damaged.len())),
+                Ok(Slots { damaged, .. }) => self.complaints.push(format!(
+                    "{}: {} slots hold no whole record",
+                    path.display(),
+                    damaged.len()
+                )),
                 Err(error) => self.complaints.push(format!("{}: {error}", path.display())),
             }
         }

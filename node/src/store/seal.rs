@@ -96,7 +96,7 @@ impl Sealer {
     }
 
     /// One look at everything that there may be to do; what goes wrong is said once and tried again.
-    pub fn round(&mut self, in_use: &[PathBuf], keep_days: u32, now_ms: i64) {
+    pub fn round(&mut self, in_use: &dyn Fn() -> Vec<PathBuf>, keep_days: u32, now_ms: i64) {
         if now_ms < self.not_before_ms && self.not_before_ms - now_ms <= PAUSE_MS {
             return;
         }
@@ -118,7 +118,7 @@ impl Sealer {
         self.not_before_ms = now_ms + PAUSE_MS;
     }
 
-    fn work(&mut self, in_use: &[PathBuf], keep_days: u32, now_ms: i64) -> Result<(), String> {
+    fn work(&mut self, in_use: &dyn Fn() -> Vec<PathBuf>, keep_days: u32, now_ms: i64) -> Result<(), String> {
         if self.chain.is_none() {
             self.find_end().map_err(|trouble| trouble.what())?;
         }
@@ -210,13 +210,16 @@ impl Sealer {
     }
 
     /// Seals the next logs that nobody writes to; false when there are none.
-    fn seal_some(&mut self, in_use: &[PathBuf], now_ms: i64) -> Result<bool, String> {
+    fn seal_some(&mut self, in_use: &dyn Fn() -> Vec<PathBuf>, now_ms: i64) -> Result<bool, String> {
         let place = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
         let keys = self.keys.all_numbers()?;
         let mut records: Vec<Record> = Vec::new();
         let mut parts: Vec<SealedLog> = Vec::new();
         let mut room = MOST;
-        for path in logs(&self.logs_in).map_err(|error| place(&self.logs_in, error))? {
+        // Asked after the logs are listed: one that is begun in between is in neither or in both.
+        let waiting = logs(&self.logs_in).map_err(|error| place(&self.logs_in, error))?;
+        let in_use = in_use();
+        for path in waiting {
             if in_use.contains(&path) || room == 0 {
                 continue;
             }
