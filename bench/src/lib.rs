@@ -4,11 +4,12 @@
 //! [`wire`], [`servers`] starts
 //! who answers and reads its CPU time from /proc, [`floor`] is the least any answerer can cost, [`hop`]
 //! stands behind a proxy, [`judge`]
-//! times the verdict by itself.
+//! times the verdict by itself, [`journal`] what is kept of it.
 
 pub mod corpus;
 pub mod floor;
 pub mod hop;
+pub mod journal;
 pub mod judge;
 pub mod load;
 pub mod servers;

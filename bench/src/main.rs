@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bench::load::{By, Load, Outcome};
 use bench::servers::{self, Server};
-use bench::{floor, hop, judge, load};
+use bench::{floor, hop, journal, judge, load};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -33,6 +33,14 @@ enum Command {
     Floor { address: std::net::SocketAddr },
     /// Refuse calls, as a next hop behind a proxy
     Hop { address: std::net::SocketAddr },
+    /// The journal by itself: an append, a segment, the bytes of a call
+    Journal {
+        #[arg(long, default_value_t = 262_144)]
+        records: usize,
+        /// How many calls a day of the country's clock carries
+        #[arg(long, default_value_t = 60_000_000)]
+        calls_per_day: u64,
+    },
     /// Load one address
     Load {
         target: std::net::SocketAddr,
@@ -51,6 +59,10 @@ fn main() -> Result<()> {
         Command::Run { quick, root, work } => run(quick, &root, &work),
         Command::Floor { address } => Ok(floor::run(address)?),
         Command::Hop { address } => Ok(hop::run(address)?),
+        Command::Journal { records, calls_per_day } => {
+            journal_table(records, calls_per_day);
+            Ok(())
+        }
         Command::Load { target, window, seconds } => {
             let measured = Duration::from_secs(seconds);
             let load =
@@ -153,6 +165,23 @@ fn run(quick: bool, root: &std::path::Path, work: &std::path::Path) -> Result<()
     println!("| judging | {judged:.0} |");
     println!("| normalising and judging | {whole:.0} |");
     Ok(())
+}
+
+fn journal_table(count: usize, calls_per_day: u64) {
+    let records = journal::records(count, calls_per_day, &journal::hex_call_id);
+    println!(
+        "| the journal, {count} records in a segment | append, ns | sealing, records/s | bytes a call |"
+    );
+    println!("| --- | ---: | ---: | ---: |");
+    for measured in journal::measure(&records, 5) {
+        println!(
+            "| numbers {} | {:.0} | {:.0} | {:.1} |",
+            measured.numbers.name(),
+            measured.append_ns,
+            measured.sealed_per_s,
+            measured.bytes_a_call
+        );
+    }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -122,15 +122,13 @@ pub enum Shown {
     Closed,
 }
 
-/// What the presentation column says where that number is the calling one.
-const SAME: &str = "same";
 const RESTRICTED: &str = "restricted";
 const MALFORMED: &str = "malformed:";
 
 impl Hidden {
     /// The number fields of the row at a place, as its segment shows them; an absent one is none.
     ///
-    /// What is nobody's number stays readable in every mode: `restricted`, short codes, `same`.
+    /// What is nobody's number stays readable in every mode: `restricted` and short codes.
     pub fn show(&mut self, place: u64, parties: [Party; 4]) -> [Option<Text>; 4] {
         let keystream = match self {
             Hidden::Encrypted(keystream) => keystream.words(place),
@@ -142,7 +140,6 @@ impl Hidden {
                 Party::Absent => return None,
                 Party::Restricted => Text::of(RESTRICTED),
                 Party::Short(_) => Text::of(&party.reveal()),
-                Party::Number(_) if n == 1 && party == parties[0] => Text::of(SAME),
                 Party::Number(_) | Party::Malformed(_) => self.text(party, keystream[n]),
             })
         })
@@ -176,20 +173,15 @@ impl Hidden {
             Hidden::Encrypted(keystream) => keystream.words(place),
             _ => [0; 4],
         };
-        let mut shown = [Shown::Closed, Shown::Closed, Shown::Closed, Shown::Closed];
-        for n in 0..4 {
-            shown[n] = match texts[n] {
-                None => Shown::Party(Party::Absent),
-                Some(RESTRICTED) => Shown::Party(Party::Restricted),
-                Some(SAME) => shown[0].clone(),
-                Some(text) if text.len() <= 6 => match ShortCode::from_digits(text.as_bytes()) {
-                    Some(code) => Shown::Party(Party::Short(code)),
-                    None => Shown::Closed,
-                },
-                Some(text) => self.open(text, keystream[n]),
-            };
-        }
-        shown
+        std::array::from_fn(|n| match texts[n] {
+            None => Shown::Party(Party::Absent),
+            Some(RESTRICTED) => Shown::Party(Party::Restricted),
+            Some(text) if text.len() <= 6 => match ShortCode::from_digits(text.as_bytes()) {
+                Some(code) => Shown::Party(Party::Short(code)),
+                None => Shown::Closed,
+            },
+            Some(text) => self.open(text, keystream[n]),
+        })
     }
 
     fn open(&self, text: &str, keystream: u64) -> Shown {
@@ -298,18 +290,17 @@ mod tests {
 
     #[test]
     fn shows_what_the_setting_allows_and_no_more() {
-        let parties =
-            [number("+77272501234"), number("+77272501234"), number("+77011234567"), Party::Restricted];
+        let parties = [number("+77272501234"), Party::Absent, number("+77011234567"), Party::Restricted];
         let [mut clear, mut hashed, mut encrypted] = ways();
         let texts = |way: &mut Hidden, place| {
             way.show(place, parties).map(|text| text.map_or(String::new(), |text| text.as_str().to_owned()))
         };
-        assert_eq!(texts(&mut clear, 0), ["+77272501234", "same", "+77011234567", "restricted"]);
+        assert_eq!(texts(&mut clear, 0), ["+77272501234", "", "+77011234567", "restricted"]);
         assert_eq!(texts(&mut hashed, 0), texts(&mut hashed, 1));
         assert_ne!(texts(&mut encrypted, 0)[0], texts(&mut encrypted, 1)[0]);
         for way in [&mut hashed, &mut encrypted] {
             let texts = texts(way, 3);
-            assert_eq!((texts[0].len(), texts[1].as_str(), texts[3].as_str()), (14, "same", "restricted"));
+            assert_eq!((texts[0].len(), texts[1].as_str(), texts[3].as_str()), (14, "", "restricted"));
             assert!(!texts[0].contains("2501234"));
         }
     }
