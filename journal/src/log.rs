@@ -13,7 +13,8 @@ const MAGIC_1: &[u8; 16] = b"qalqan journal 1";
 pub struct Log<B> {
     bytes: B,
     at: usize,
-    keystream: Option<Keystream>,
+    /// On the heap: a log is moved between threads.
+    keystream: Option<Box<Keystream>>,
 }
 
 /// Why bytes are not a log.
@@ -112,7 +113,7 @@ impl<B: AsMut<[u8]>> Log<B> {
     pub fn begin(mut bytes: B, created_ms: i64, key: Option<(&NumbersKey, Nonce)>) -> Log<B> {
         let encrypted = key.map(|(key, nonce)| (key.id(), nonce));
         LogHead { created_ms, encrypted }.write(&mut bytes.as_mut()[..HEADER_LEN]);
-        Log { bytes, at: HEADER_LEN, keystream: key.map(|(key, nonce)| key.of_log(nonce)) }
+        Log { bytes, at: HEADER_LEN, keystream: key.map(|(key, nonce)| Box::new(key.of_log(nonce))) }
     }
 
     /// Appends a record; false when the log is full.

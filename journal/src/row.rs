@@ -106,7 +106,7 @@ impl Write for Text {
 /// How the numbers of a segment are written, and read where there is a key.
 pub enum Hidden {
     Clear,
-    Hashed(Tokens),
+    Hashed(Box<Tokens>),
     Encrypted(Box<Keystream>),
     /// Numbers hidden in either way, and no key at hand.
     Closed,
@@ -199,7 +199,7 @@ impl Hidden {
             Hidden::Hashed(_) => Shown::Token(text.to_owned()),
             Hidden::Encrypted(_) => {
                 let packed = u64::from_str_radix(bare.unwrap_or(text), 16).unwrap_or(0) ^ keystream >> 8;
-                unpack(packed & (1 << 56) - 1).map_or(Shown::Closed, Shown::Party)
+                unpack(packed & ((1 << 56) - 1)).map_or(Shown::Closed, Shown::Party)
             }
             Hidden::Closed => Shown::Closed,
         }
@@ -281,7 +281,11 @@ mod tests {
 
     fn ways() -> [Hidden; 3] {
         let key = NumbersKey::new([5; 32]);
-        [Hidden::Clear, Hidden::Hashed(key.tokens()), Hidden::Encrypted(Box::new(key.of_segment([1; 12])))]
+        [
+            Hidden::Clear,
+            Hidden::Hashed(Box::new(key.tokens())),
+            Hidden::Encrypted(Box::new(key.of_segment([1; 12]))),
+        ]
     }
 
     fn number(text: &str) -> Party {

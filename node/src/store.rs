@@ -6,6 +6,8 @@
 //! was appended onto the disk, several times a second. The [`seal`]er turns closed logs into signed segments.
 
 pub mod bases;
+mod flush;
+mod keeper;
 pub mod keys;
 pub mod logs;
 pub mod reading;
@@ -17,11 +19,10 @@ mod upload;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -31,8 +32,6 @@ use memmap2::MmapMut;
 use screening::Basis;
 
 use crate::config::Journal;
-use bases::write_basis;
-use keys::{random, sync_directory};
 use seal::Sealer;
 
 /// A log in use: its file is neither cut nor sealed while this lives.
@@ -55,11 +54,6 @@ impl Mapped {
 const PATIENCE: Duration = Duration::from_millis(20);
 /// And how long a node that starts waits for the first.
 const FIRST_PATIENCE: Duration = Duration::from_secs(10);
-const RETRY: Duration = Duration::from_millis(500);
-/// From the end of one flush to the next; with the flush itself this bounds what a power loss costs.
-const FLUSH_EVERY: Duration = Duration::from_millis(250);
-/// What is promised of power loss: a flush that takes longer is said.
-const FLUSH_LIMIT: Duration = Duration::from_millis(700);
 const SEAL_EVERY: Duration = Duration::from_millis(500);
 
 /// The journal directory of a running node, and the threads behind it.
@@ -147,9 +141,9 @@ impl Store {
         let (wanted, wants) = channel();
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let own = shared.clone();
-        let keeper = thread("journal").spawn(move || keep(&own, &wants))?;
+        let keeper = thread("journal").spawn(move || keeper::keep(&own, &wants))?;
         let own = shared.clone();
-        let flusher = thread("journal-flush").spawn(move || flush(&own))?;
+        let flusher = thread("journal-flush").spawn(move || flush::flush(&own))?;
         let own = shared.clone();
         let sealer = thread("journal-seal").spawn(move || seal_on(&own, sealer))?;
         let (keeper, flusher, sealer) = (Some(keeper), Some(flusher), Some(sealer));
@@ -313,122 +307,6 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-/// The keeper's life.
-fn keep(shared: &Shared, wants: &Receiver<Want>) {
-    let mut waiting: Vec<SyncSender<Mapped>> = Vec::new();
-    loop {
-        let is_idle = waiting.is_empty() && shared.bases.lock().expect("workers alive").is_empty();
-        let want = if is_idle {
-            wants.recv().map_err(|_| RecvTimeoutError::Disconnected)
-        } else {
-            wants.recv_timeout(RETRY)
-        };
-        match want {
-            Ok(Want::Log(give)) => waiting.push(give),
-            Ok(Want::Close(full)) => full.close(),
-            Ok(Want::Basis) | Err(RecvTimeoutError::Timeout) => {}
-            Ok(Want::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-        }
-        let outcome = serve_wants(shared, &mut waiting);
-        let failing = outcome.is_err();
-        if let Err(error) = outcome {
-            *shared.why.lock().expect("workers alive") = error.to_string();
-        }
-        shared.failing.store(failing, Ordering::Relaxed);
-    }
-}
-
-fn serve_wants(shared: &Shared, waiting: &mut Vec<SyncSender<Mapped>>) -> io::Result<()> {
-    let mut bases = shared.bases.lock().expect("workers alive");
-    while let Some(basis) = bases.last() {
-        write_basis(&shared.directory, basis)?;
-        bases.pop();
-    }
-    drop(bases);
-    while let Some(give) = waiting.last() {
-        let log = create(shared)?;
-        // A writer that is gone wants nothing any more; its empty log is removed when it would be sealed.
-        let _ = give.try_send(log);
-        waiting.pop();
-    }
-    Ok(())
-}
-
-fn create(shared: &Shared) -> io::Result<Mapped> {
-    let created_ms = now_ms();
-    let sequence = shared.sequence.fetch_add(1, Ordering::Relaxed);
-    let name = format!("{created_ms:013}-{}-{sequence:06}.log", std::process::id());
-    let path = shared.directory.join(name);
-    let key = shared.numbers.lock().expect("sealer alive").clone();
-    let nonce = random().map_err(io::Error::other)?;
-    // Named as in use before it is there: the sealer takes every other log for one that nobody writes to.
-    let alive = Arc::new(());
-    let in_use = InUse { path: path.clone(), alive: Arc::downgrade(&alive), file: None };
-    shared.in_use.lock().expect("threads alive").push(in_use);
-    let make = || -> io::Result<Mapped> {
-        // Numbers are personal data: for this user's eyes.
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-        // SAFETY: the file is open for writing. Reserved space makes a full disk an error here, not a SIGBUS later.
-        let code = unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, shared.segment_bytes as libc::off_t) };
-        if code != 0 {
-            return Err(io::Error::from_raw_os_error(code));
-        }
-        // SAFETY: the directory is locked for this process, and nothing in it shortens a log that is in use.
-        let map = unsafe { MmapMut::map_mut(&file)? };
-        let log = Log::begin(map, created_ms, key.as_ref().map(|key| (&**key, nonce)));
-        // What a power loss leaves of a log begins with its name, its room and its header.
-        file.sync_all()?;
-        sync_directory(&shared.directory)?;
-        Ok(Mapped { log, file: Arc::new(file), _in_use: alive })
-    };
-    let made = make();
-    let mut in_use = shared.in_use.lock().expect("threads alive");
-    match &made {
-        Ok(mapped) => {
-            let own = in_use.iter_mut().find(|log| log.path == path).expect("named above");
-            own.file = Some(mapped.file.clone());
-        }
-        Err(_) => {
-            let _ = fs::remove_file(&path);
-            in_use.retain(|log| log.path != path);
-        }
-    }
-    made
-}
-
-/// The flusher's life: what was appended reaches the disk, off the workers.
-fn flush(shared: &Shared) {
-    loop {
-        let is_last = shared.stop.load(Ordering::Relaxed);
-        let logs: Vec<(Arc<File>, bool, PathBuf)> = {
-            let in_use = shared.in_use.lock().expect("threads alive");
-            let log = |log: &InUse| Some((log.file.clone()?, log.alive.strong_count() > 0, log.path.clone()));
-            in_use.iter().filter_map(log).collect()
-        };
-        let started = Instant::now();
-        let mut flushed = Vec::new();
-        for (file, alive, path) in logs {
-            match file.sync_data() {
-                // One that nobody writes to any more is on the disk whole now, and can be sealed.
-                Ok(()) if !alive => flushed.push(path),
-                Ok(()) => {}
-                Err(error) => shared.say(format!("journal: {}: flushing: {error}", path.display())),
-            }
-        }
-        let took = started.elapsed();
-        if took > FLUSH_LIMIT {
-            let took = took.as_secs_f64();
-            shared.say(format!("journal: a flush took {took:.1} s: a power loss would cost that much more"));
-        }
-        shared.in_use.lock().expect("threads alive").retain(|log| !flushed.contains(&log.path));
-        if is_last {
-            shared.flushed.store(true, Ordering::Relaxed);
-            return;
-        }
-        std::thread::park_timeout(FLUSH_EVERY);
     }
 }
 

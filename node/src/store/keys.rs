@@ -11,7 +11,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use journal::{NumbersKey, PublicKey, SigningKey, from_hex, hex};
@@ -35,19 +35,25 @@ fn at<T>(path: &Path, outcome: std::result::Result<T, impl ToString>) -> Result<
 impl Keys {
     /// Opens the keys of a directory; makes the first ones where there are none.
     pub fn open(directory: &Path) -> Result<Keys> {
-        let signing = directory.join("signing.pem");
-        if !signing.exists() && !directory.join("numbers.key").exists() {
+        let [signing, numbers, first] =
+            ["signing.pem", "numbers.key", "first.pub.pem"].map(|name| directory.join(name));
+        if !signing.exists() && !first.exists() {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
             at(directory, made.map_err(|error| explain_io(&error)))?;
-            write(&directory.join("numbers.key"), 0o600, &random_numbers_key()?)?;
+            if !numbers.exists() {
+                write(&numbers, 0o600, &random_numbers_key()?)?;
+            }
             let key = SigningKey::new(random()?);
-            write(&directory.join("first.pub.pem"), 0o644, &key.public().to_pem())?;
             write(&directory.join("signing.pub.pem"), 0o644, &key.public().to_pem())?;
             write(&signing, 0o600, &key.to_pem())?;
+            write(&first, 0o644, &key.public().to_pem())?;
             at(directory, sync_directory(directory))?;
         }
-        let numbers = read_numbers(&directory.join("numbers.key"))?;
-        Ok(Keys { directory: directory.to_owned(), signing: read_signing(&signing)?, numbers })
+        Ok(Keys {
+            directory: directory.to_owned(),
+            signing: read_signing(&signing)?,
+            numbers: read_numbers(&numbers)?,
+        })
     }
 
     /// Every numbers key of a directory, for reading; none where there is no directory or it may not be read.
@@ -158,11 +164,22 @@ fn write(path: &Path, mode: u32, text: &str) -> Result<()> {
     let written = || -> std::io::Result<()> {
         let _ = fs::remove_file(&draft);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
+        own_like_directory(path, &file)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&draft, path)
     };
     at(path, written().map_err(|error| explain_io(&error)))
+}
+
+/// Gives a new file to the owner of its directory: root may rotate keys for a node that runs as another user.
+pub fn own_like_directory(path: &Path, file: &File) -> std::io::Result<()> {
+    let directory = fs::metadata(path.parent().unwrap_or(Path::new(".")))?;
+    let own = file.metadata()?;
+    if (own.uid(), own.gid()) != (directory.uid(), directory.gid()) && own.uid() == 0 {
+        fchown(file, Some(directory.uid()), Some(directory.gid()))?;
+    }
+    Ok(())
 }
 
 /// Makes names durable: what was created, renamed or removed in a directory.

@@ -120,7 +120,7 @@ pub fn hidden(sealed: &Sealed, keys: &[NumbersKey]) -> Hidden {
         .and_then(|id| keys.iter().find(|key| key.id() == id));
     match (sealed.numbers, key) {
         (Numbers::Clear, _) => Hidden::Clear,
-        (Numbers::Hashed, Some(key)) => Hidden::Hashed(key.tokens()),
+        (Numbers::Hashed, Some(key)) => Hidden::Hashed(Box::new(key.tokens())),
         (Numbers::Encrypted, Some(key)) => match sealed.numbers_nonce.as_deref().and_then(from_hex) {
             Some(nonce) => Hidden::Encrypted(Box::new(key.of_segment(nonce))),
             None => Hidden::Closed,

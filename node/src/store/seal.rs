@@ -4,6 +4,8 @@
 //! renamed. The seal decides: a Parquet file without one is made anew, and logs that a seal names are done with. So a
 //! kill at any moment loses nothing and doubles nothing.
 
+mod retention;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -12,12 +14,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use journal::{
-    Entry, Event, Numbers, NumbersKey, PublicKey, Record, Removed, Sealed, SealedLog, SigningKey, file_hash,
-    hex,
+    Entry, Event, Numbers, NumbersKey, PublicKey, Record, Sealed, SealedLog, SigningKey, file_hash, hex,
 };
 
 use super::bases::TrunkNames;
-use super::keys::{Keys, random, sync_directory};
+use super::keys::{Keys, own_like_directory, random, sync_directory};
 use super::logs::{LogFile, Slots, log_name, logs};
 use super::segment::{self, Hiding};
 use super::shelf::{Shelf, name, number};
@@ -308,7 +309,7 @@ impl Sealer {
 
     /// Writes the next entry of the chain.
     fn add(&mut self, event: Event, now_ms: i64) -> Result<(), String> {
-        let end = self.chain.as_mut().expect("found before");
+        let end = self.chain.as_mut().ok_or("the end of the chain is not found yet")?;
         let entry = Entry::new(&end.journal, end.next, end.head.clone(), now_ms, event);
         let file = entry.sign(&self.keys.signing);
         let path = self.segments.join(name(end.next, "seal"));
@@ -344,62 +345,6 @@ impl Sealer {
             _ => Ok(()),
         }
     }
-
-    /// Deletes segments that are older than they are kept, once the chain says so.
-    fn sweep(&mut self, keep_days: u32, now_ms: i64) -> Result<(), String> {
-        let before_ms = now_ms - i64::from(keep_days) * 86_400_000;
-        if self.kept.is_none() {
-            self.kept = Some(self.look_for_segments()?);
-        }
-        let kept = self.kept.as_ref().expect("looked for");
-        let old: Vec<u64> = kept.iter().filter(|(_, last)| **last < before_ms).map(|(&n, _)| n).collect();
-        if old.is_empty() {
-            return Ok(());
-        }
-        let mut entries: Vec<(u64, u64)> = Vec::new();
-        for &n in &old {
-            match entries.last_mut() {
-                Some((_, to)) if *to + 1 == n => *to = n,
-                _ => entries.push((n, n)),
-            }
-        }
-        self.add(Event::Retention(Removed { keep_days, before_ms, entries }), now_ms)?;
-        for n in old.iter().copied() {
-            let file = name(n, "parquet");
-            let local = Shelf::Directory(self.segments.clone());
-            for shelf in [Some(&local), self.upload.as_ref().map(Upload::shelf)].into_iter().flatten() {
-                match shelf.remove(&file) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        return Err(format!("{file}: {error}"));
-                    }
-                    _ => {}
-                }
-            }
-            self.kept.as_mut().expect("looked for").remove(&n);
-        }
-        self.news.push(format!("journal: {} segments older than {keep_days} days are deleted", old.len()));
-        Ok(())
-    }
-
-    fn look_for_segments(&self) -> Result<BTreeMap<u64, i64>, String> {
-        let mut kept = BTreeMap::new();
-        let local = Shelf::Directory(self.segments.clone());
-        for shelf in [Some(&local), self.upload.as_ref().map(Upload::shelf)].into_iter().flatten() {
-            let place = |error: io::Error| format!("{}: {error}", shelf.shown());
-            let names = shelf.names().map_err(place)?;
-            let there: Vec<u64> = names.iter().filter_map(|(name, _)| number(name, "parquet")).collect();
-            let has_seal = |n: &u64| names.iter().any(|(file, _)| number(file, "seal") == Some(*n));
-            let seals: Vec<String> = there.iter().filter(|n| has_seal(n)).map(|&n| name(n, "seal")).collect();
-            for file in shelf.read_all(&seals).map_err(place)? {
-                // Damaged seals are for `journal verify` to name; what they sealed is not deleted.
-                let Ok(entry) = Entry::read(&file) else { continue };
-                if let Some(last) = entry.segment().and_then(|sealed| sealed.last_ms) {
-                    kept.insert(entry.n, last);
-                }
-            }
-        }
-        Ok(kept)
-    }
 }
 
 enum Trouble {
@@ -420,6 +365,7 @@ fn durable(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let draft = path.with_added_extension("draft");
     let write = || -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        own_like_directory(path, &file)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&draft, path)?;

@@ -123,7 +123,7 @@ impl Hiding<'_> {
     fn hidden(&self) -> Hidden {
         match self.numbers {
             Numbers::Clear => Hidden::Clear,
-            Numbers::Hashed => Hidden::Hashed(self.key.tokens()),
+            Numbers::Hashed => Hidden::Hashed(Box::new(self.key.tokens())),
             Numbers::Encrypted => Hidden::Encrypted(Box::new(self.key.of_segment(self.nonce))),
         }
     }

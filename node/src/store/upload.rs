@@ -36,16 +36,19 @@ impl Upload {
         let Some((&last, before)) = seals.split_last() else { return Ok(()) };
         let is_waiting = |n: u64| !segments.join(name(n, "carried")).exists();
         for n in before.iter().copied().chain(Some(last).filter(|&last| is_waiting(last))) {
-            self.carry(segments, n, n == last).map_err(|error| error.to_string())?;
-            news.push(format!("journal: segment {n} is carried to {}", self.shelf.shown()));
+            if self.carry(segments, n, n == last).map_err(|error| error.to_string())? {
+                news.push(format!("journal: segment {n} is carried to {}", self.shelf.shown()));
+            }
         }
         Ok(())
     }
 
-    fn carry(&self, segments: &Path, n: u64, is_last: bool) -> io::Result<()> {
+    /// Whether there was anything to put there.
+    fn carry(&self, segments: &Path, n: u64, is_last: bool) -> io::Result<bool> {
         let bucket = self.bucket().map_err(io::Error::other)?;
         let mark = segments.join(name(n, "carried"));
-        if !mark.exists() {
+        let is_new = !mark.exists();
+        if is_new {
             // The seal goes last: a segment counts once it is there.
             for file in [name(n, "parquet"), name(n, "seal")] {
                 match fs::read(segments.join(&file)) {
@@ -66,6 +69,6 @@ impl Upload {
             fs::remove_file(segments.join(name(n, "seal")))?;
             fs::remove_file(mark)?;
         }
-        Ok(())
+        Ok(is_new)
     }
 }
