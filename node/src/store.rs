@@ -168,10 +168,8 @@ impl Store {
         while writer.first.is_none() && self.failing().is_none() && started.elapsed() < FIRST_PATIENCE {
             writer.first = writer.spare.recv_timeout(PATIENCE).ok();
         }
-        if writer.first.is_some() {
-            writer.asked = false;
-            writer.ask();
-        }
+        // A spare is asked for once the first is in use: a door that nobody uses reserves one log, not two.
+        writer.asked = writer.first.is_none();
         writer
     }
 
