@@ -294,6 +294,20 @@ mod tests {
         assert_eq!(LogHead::read(&hidden), Err(LogError::Header));
     }
 
+    /// Layout 1 had every number in clear, and a header of a name and a time.
+    #[test]
+    fn logs_of_layout_1_are_still_read() {
+        let mut bytes = vec![0u8; HEADER_LEN + RECORD_LEN];
+        assert!(Log::begin(&mut bytes[..], 7, None).append(&record(1)));
+        bytes[..16].copy_from_slice(b"qalqan journal 1");
+        bytes[24..HEADER_LEN].fill(0);
+        let slot = &mut bytes[HEADER_LEN..];
+        slot[4] = 1;
+        let checksum = crc32fast::hash(&slot[4..]);
+        slot[..4].copy_from_slice(&checksum.to_le_bytes());
+        assert_eq!(read(&bytes), (vec![record(1)], 0, RECORD_LEN));
+    }
+
     proptest! {
         /// What a kill in the middle of a write leaves: the records before it read, and the tail is seen.
         #[test]

@@ -229,7 +229,11 @@ pub fn lock(directory: &Path) -> io::Result<File> {
 
 impl Shared {
     fn say(&self, line: String) {
-        self.news.lock().expect("threads alive").push(line);
+        let mut news = self.news.lock().expect("threads alive");
+        // What goes on going wrong is said once, and nobody may be listening.
+        if news.last() != Some(&line) && news.len() < 1000 {
+            news.push(line);
+        }
     }
 
     /// Logs that are not to be sealed yet.

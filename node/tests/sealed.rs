@@ -277,6 +277,16 @@ fn verify_names_whatever_was_done_to_a_segment() {
 
 #[test]
 fn keys_that_others_can_read_or_that_do_not_fit_are_refused() {
+    let wrong = Site::new("[journal]\nseal-minutes = 0\nsegments = \"s3:calls\"");
+    let faults = wrong.refused(&["config", "check"]);
+    assert!(faults.contains("seal-minutes is not between 1 and 1440"), "{faults}");
+    assert!(
+        faults.contains("segments \"s3:calls\" is not an address such as s3://bucket/prefix"),
+        "{faults}"
+    );
+    wrong.configure("[journal]\nnumbers = \"plain\"");
+    assert!(wrong.refused(&["serve"]).contains("unknown variant `plain`, expected one of `encrypted`"));
+
     let site = sealed("encrypted", 1);
     let mode = |path: &str| fs::metadata(site.path(path)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("keys"), mode("keys/signing.pem"), mode("keys/numbers.key")), (0o700, 0o600, 0o600));

@@ -69,7 +69,12 @@ impl LogFile {
         mut each: impl FnMut(Record),
     ) -> io::Result<Slots> {
         let mut slots = Slots { end: from, next: from, ..Slots::default() };
-        let Some(head) = self.head()? else { return Ok(slots) };
+        let Some(head) = self.head()? else {
+            return match self.is_empty_from(0)? {
+                true => Ok(slots),
+                false => Err(io::Error::other("its header is gone: not a journal log")),
+            };
+        };
         let mut opening = head.opening(keys);
         slots.closed = opening.is_closed();
         let mut piece = vec![0; PIECE as usize * RECORD_LEN];
@@ -94,17 +99,24 @@ impl LogFile {
                 return Ok(slots);
             }
         }
-        // Reserved space is no more of a log.
-        let mut behind = at;
+        match self.is_empty_from(at)? {
+            true => Ok(slots),
+            false => Ok(Slots { more: true, next: at, ..slots }),
+        }
+    }
+
+    /// Whether nothing but reserved space comes from this slot on.
+    fn is_empty_from(&self, mut slot: u64) -> io::Result<bool> {
+        let mut piece = vec![0; PIECE as usize * RECORD_LEN];
         loop {
-            let n = read_at(&self.file, &mut piece, offset(behind))?;
+            let n = read_at(&self.file, &mut piece, offset(slot))?;
             if piece[..n].iter().any(|&byte| byte != 0) {
-                return Ok(Slots { more: true, next: at, ..slots });
+                return Ok(false);
             }
             if n < piece.len() {
-                return Ok(slots);
+                return Ok(true);
             }
-            behind += PIECE;
+            slot += PIECE;
         }
     }
 }
