@@ -20,6 +20,7 @@ mod upload;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -317,7 +318,12 @@ fn seal_on(shared: &Shared, mut sealer: Sealer) {
     loop {
         // Looked at before the work: at the end everything closed is sealed once more.
         let is_last = shared.flushed.load(Ordering::Relaxed);
-        sealer.round(&|| shared.in_use(), shared.keep_days.load(Ordering::Relaxed) as u32, now_ms());
+        let keep_days = shared.keep_days.load(Ordering::Relaxed) as u32;
+        let round = || sealer.round(&|| shared.in_use(), keep_days, now_ms());
+        if catch_unwind(AssertUnwindSafe(round)).is_err() {
+            // A bug: logs stay where they are, and the next round tries again.
+            shared.say("journal: sealing stumbled; what is there stays".to_owned());
+        }
         sealer.take_news().into_iter().for_each(|line| shared.say(line));
         *shared.numbers.lock().expect("keeper alive") = sealer.numbers_of_logs();
         if is_last {
