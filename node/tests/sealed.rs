@@ -11,13 +11,13 @@ use std::process::Command;
 use rig::{INTERNATIONAL, Invite, NATIONAL, Site, Switch, wait};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/segments.py");
-const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/venv/bin/python");
+const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/bin/python");
 
 /// Runs a part of the script with DuckDB, pandas, pyarrow and PyJWT; `./test` installs them.
 #[track_caller]
 fn python(arguments: &[&str]) -> String {
     let output =
-        Command::new(PYTHON).arg(SCRIPT).args(arguments).output().expect("target/venv: ./test makes it");
+        Command::new(PYTHON).arg(SCRIPT).args(arguments).output().expect("target/tools: ./test makes it");
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("UTF-8")
 }

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use rig::{INTERNATIONAL, Invite, Node, Site, Switch, wait};
 
-const WEED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/venv/bin/weed");
+const WEED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/bin/weed");
 
 struct Store {
     child: Option<Child>,
@@ -49,7 +49,7 @@ impl Store {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("target/venv: ./test makes it");
+            .expect("target/tools: ./test makes it");
         self.child = Some(child);
         let port = self.ports[3];
         wait(|| TcpStream::connect(("127.0.0.1", port)).is_ok(), || "SeaweedFS listens".to_owned());
