@@ -272,3 +272,31 @@ fn damaged_slots_are_reported_and_cost_nobody_else() {
     let kept = kept(&site, "journal");
     assert!(!kept.contains_key("t10") && !kept.contains_key("t99") && kept.len() == 98);
 }
+
+/// A log whose key was taken away stays as it is, and the others go on; it is sealed once the key is back.
+#[test]
+fn a_log_whose_key_is_gone_waits_for_it() {
+    let site = Site::new("[journal]\nsegment-mb = 1");
+    let call = |node: &Node, call_id: &str| {
+        Switch::on(INTERNATIONAL, node).invite(&Invite { call_id, ..Invite::default() });
+    };
+    let node = site.serve();
+    call(&node, "before");
+    node.kill();
+    fs::rename(site.path("keys/numbers.key"), site.path("taken")).unwrap();
+    assert!(site.refused(&["serve"]).contains("numbers.key: no such file"));
+    fs::copy(site.path("taken"), site.path("keys/numbers.key")).unwrap();
+    let other = site.read("taken").replace(['0', '1', '2'], "3");
+    site.write("keys/numbers.key", other);
+    let node = site.serve();
+    node.wait_for("the key that hides its numbers is not among the keys: it is not sealed");
+    call(&node, "after");
+    stop(node);
+    assert!(verify(&site).contains("records        1\n"));
+    assert_eq!(kept(&site, "journal").len(), 2, "both are found all the same");
+    fs::rename(site.path("taken"), site.path("keys/numbers-found.key")).unwrap();
+    stop(site.serve());
+    assert!(verify(&site).contains("records        2\n"));
+    let found = site.ok(&["journal", "query", "--format", "jsonl", "--number", "+77011234567"]);
+    assert_eq!(found.lines().count(), 2);
+}

@@ -61,7 +61,7 @@ impl Keys {
         let Ok(entries) = fs::read_dir(directory) else { return Ok(Vec::new()) };
         let is_numbers = |path: &PathBuf| {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
-            name.starts_with("numbers") && name.ends_with(".key")
+            name.starts_with("numbers") && name.ends_with(".key") && name != "numbers-next.key"
         };
         entries
             .flatten()

@@ -6,7 +6,7 @@
 
 mod retention;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -45,6 +45,8 @@ pub struct Sealer {
     swept_ms: Option<i64>,
     not_before_ms: i64,
     trouble: String,
+    /// What was said once and for all.
+    told: HashSet<String>,
     news: Vec<String>,
 }
 
@@ -76,6 +78,7 @@ impl Sealer {
             swept_ms: None,
             not_before_ms: i64::MIN,
             trouble: String::new(),
+            told: HashSet::new(),
             news: Vec::new(),
         };
         match sealer.find_end() {
@@ -111,6 +114,13 @@ impl Sealer {
         }
     }
 
+    /// Says something once that may go on being so.
+    fn tell(&mut self, what: String) {
+        if self.told.insert(what.clone()) {
+            self.news.push(format!("journal: {what}"));
+        }
+    }
+
     fn fail(&mut self, what: String, now_ms: i64) {
         if what != self.trouble {
             self.news.push(format!("journal: sealing: {what}; what is there stays until it can be done"));
@@ -123,7 +133,11 @@ impl Sealer {
         if self.chain.is_none() {
             self.find_end().map_err(|trouble| trouble.what())?;
         }
-        self.rotate(now_ms)?;
+        match self.rotate(now_ms) {
+            // Old keys serve as long as the chain has not handed over.
+            Err(what) if self.chain.is_some() => self.tell(format!("keys: {what}")),
+            outcome => outcome?,
+        }
         while self.seal_some(in_use, now_ms)? {}
         let due = self.swept_ms.is_none_or(|swept| (now_ms - swept).abs() >= SWEEP_EVERY_MS);
         if due && keep_days > 0 {
@@ -234,19 +248,22 @@ impl Sealer {
                 Some(done) => done.to,
                 None => 0,
             };
+            let before = records.len();
             let read = LogFile::open(&path)
                 .and_then(|file| file.read(&keys, from, room, |record| records.push(record)));
             let slots: Slots = match read {
                 Ok(slots) if !slots.closed => slots,
-                // It stays, and `journal query` names it.
+                // These stay until somebody helps; the others go on.
                 Ok(_) => {
-                    records.clear();
-                    return Err(format!(
-                        "{}: the key that hides its numbers is not among the keys",
-                        path.display()
-                    ));
+                    records.truncate(before);
+                    let what = "the key that hides its numbers is not among the keys: it is not sealed";
+                    self.tell(format!("{}: {what}", path.display()));
+                    continue;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Other => continue,
+                Err(error) if error.kind() == io::ErrorKind::Other => {
+                    self.tell(format!("{}: {error}: it is not sealed", path.display()));
+                    continue;
+                }
                 Err(error) => return Err(place(&path, error)),
             };
             if slots.end == from && slots.damaged.is_empty() && !slots.more {
@@ -328,7 +345,8 @@ impl Sealer {
         let Some(next) = self.keys.next_signing()? else { return Ok(()) };
         let public = next.public();
         self.add(Event::Rotation { key: public }, now_ms)?;
-        self.take_signing(next, public)
+        // From here on the old key may sign nothing: where the new one cannot be taken, the end is looked for again.
+        self.take_signing(next, public).inspect_err(|_| self.chain = None)
     }
 
     fn take_signing(&mut self, next: SigningKey, public: PublicKey) -> Result<(), String> {
