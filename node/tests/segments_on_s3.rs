@@ -22,7 +22,8 @@ impl Store {
             let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
             free(*port) && free(*port + 10_000)
         };
-        let start = 30_000 + (std::process::id() % 1000) as u16 * 5;
+        // Below the ports that the kernel gives to whoever connects, both ways.
+        let start = 10_000 + (std::process::id() % 1000) as u16 * 10;
         Store { child: None, ports: (start..).filter(is_free).take(4).collect() }
     }
 
@@ -47,12 +48,18 @@ impl Store {
             .arg(format!("-s3.port={s3}"))
             .current_dir(site.directory.path())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(fs::File::create(site.path("weed.log")).unwrap())
             .spawn()
             .expect("target/tools: ./test makes it");
         self.child = Some(child);
         let port = self.ports[3];
-        wait(|| TcpStream::connect(("127.0.0.1", port)).is_ok(), || "SeaweedFS listens".to_owned());
+        let listens = || TcpStream::connect(("127.0.0.1", port)).is_ok();
+        // A large program, which takes its time on a busy machine.
+        let started = std::time::Instant::now();
+        while !listens() && started.elapsed().as_secs() < 60 {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        assert!(listens(), "SeaweedFS does not listen: {}", site.read("weed.log"));
     }
 
     fn stop(&mut self) {
