@@ -59,7 +59,7 @@ pub struct ListFile {
 }
 
 /// The configuration that is used where none is given: the shipped example.
-const EXAMPLE: &str = include_str!("../../examples/qalqan.toml");
+pub const EXAMPLE: &str = include_str!("../../examples/qalqan.toml");
 
 const PLANS: [(&str, &str); 2] =
     [("kz", include_str!("../../plans/kz.toml")), ("gb", include_str!("../../plans/gb.toml"))];

@@ -6,13 +6,13 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use journal_commands::JournalCommand;
 use qalqan::check::{Asked, check};
 use qalqan::config::{self, Origin, Setup};
 use qalqan::records::Mapping;
 use qalqan::store::now_ms;
-use qalqan::{demo, http, replay, serve, simulate};
+use qalqan::{demo, http, manual, replay, serve, simulate};
 use rules::Language;
 use screening::Fields;
 
@@ -54,6 +54,9 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// Play the small country over real SIP against a real node, and watch
     Demo(demo::DemoArgs),
+    /// Write man pages and shell completions, laid out as under /usr/share
+    #[command(hide = true)]
+    Manual { directory: PathBuf },
 }
 
 #[derive(Args)]
@@ -223,6 +226,7 @@ fn run(command_line: CommandLine) -> Outcome {
             drop(out);
             return demo::demo(&args, language.unwrap_or_default());
         }
+        Command::Manual { directory } => manual::write(CommandLine::command(), &directory)?,
     }
     out.flush()?;
     Ok(())

@@ -17,6 +17,7 @@ use crate::config::{self, Listen, Origin, Setup, Transport};
 use crate::connections::Connections;
 use crate::http;
 use crate::metrics::{self, Places, Watch};
+use crate::notify;
 use crate::probe;
 use crate::stats::{Stats, WorkerStats};
 use crate::store::{Store, now_ms};
@@ -237,6 +238,7 @@ pub fn serve(origin: &Origin) -> Result<(), Box<dyn std::error::Error>> {
         "ready: listening on {}, {mode} mode, {trunks} trunks, configuration {origin}",
         listening.join(", ")
     ));
+    notify::tell("READY=1");
 
     let http = node.setup().http.clone();
     if let Some(most) = metrics::process::max_fds().filter(|most| http.connections + 100 > *most)
@@ -258,6 +260,7 @@ pub fn serve(origin: &Origin) -> Result<(), Box<dyn std::error::Error>> {
                 _ => {
                     reporter.report(&node, Duration::ZERO);
                     log("stopping");
+                    notify::tell("STOPPING=1");
                     node.stop().iter().for_each(|line| log(line));
                     return Ok(());
                 }
