@@ -4,16 +4,20 @@
 //! A refusal is this node's own answer; everything else is passed on over UDP, and responses find their way
 //! back by Via. Whatever goes wrong in judging, the call is passed on.
 
-use std::fmt::{self, Display};
-use std::hash::{DefaultHasher, Hasher};
-use std::net::{IpAddr, SocketAddr};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::LazyLock;
+mod hidden;
+mod route;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use std::fmt::{Display, Write};
+use std::hash::{DefaultHasher, Hasher};
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use call::{Call, Label, Reason, Rule, Treatment, TrunkId, Verdict};
 use screening::screen;
-use sip::{Address, Forward, FromField, Method, Name, Parser, Request, Scheme, Text, hop_count, pass_back};
+use sip::{Address, Forward, FromField, Method, Name, Parser, Request, Text, hop_count, pass_back};
+
+use hidden::{seal, unseal};
+use route::{OwnUri, RecordRoute, Routed, address_of, is_this_node};
 
 use super::answers::{Identity, Reply, Words};
 use super::{Destination, Door, Moment, Peer, UNKNOWN_SOURCE, fields, not_a_call};
@@ -274,7 +278,6 @@ impl Door<'_> {
             },
         };
         forward.write(request, out, |out| {
-            use fmt::Write;
             if let Some((_, verdict)) = judged {
                 let _ = write!(Text(out), "Qalqan-Verdict: {}\r\n", Words(verdict));
             }
@@ -334,45 +337,6 @@ struct Sender<'r> {
     routed: Option<Routed<'r>>,
 }
 
-/// A request whose first Route value names this node: it belongs to a dialog that was set up through it.
-#[derive(Clone, Copy)]
-struct Routed<'r> {
-    next: Option<Address<'r>>,
-    /// The tag of the side whose number is withheld.
-    hidden: Option<&'r [u8]>,
-    /// The mark of an emergency call from an address of no trunk.
-    sos: Option<u64>,
-}
-
-impl<'r> Routed<'r> {
-    fn of(request: &Request<'r>, proxy: &Proxy) -> Option<Routed<'r>> {
-        let mut values = request.values(Name::Route).flat_map(sip::each_value).filter_map(Address::parse);
-        let own = values.next()?;
-        let is_own = own.host.eq_ignore_ascii_case(proxy.via.as_bytes())
-            || own.host == proxy.via.strip_suffix(":5060").unwrap_or("").as_bytes();
-        if !is_own {
-            return None;
-        }
-        let hidden = own.uri_parameter(b"hide").and_then(|_| own.uri_parameter(b"of"));
-        let sos = own.uri_parameter(b"sos").and_then(|mark| std::str::from_utf8(mark).ok());
-        let sos = sos.and_then(|mark| u64::from_str_radix(mark, 16).ok());
-        Some(Routed { next: values.next(), hidden, sos })
-    }
-
-    /// The tag of who sends the request, as it stands in Record-Route.
-    fn token<'a>(request: &Request<'a>) -> &'a str {
-        let from = request.value(Name::From).and_then(Address::parse);
-        let tag = from.and_then(|from| from.parameter(b"tag")).unwrap_or_default();
-        let is_token = tag.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(byte));
-        if is_token { std::str::from_utf8(tag).unwrap_or("") } else { "" }
-    }
-
-    /// Whether the sender of this request is the one whose number is withheld.
-    fn hides(&self, request: &Request) -> bool {
-        self.hidden.is_some_and(|hidden| !hidden.is_empty() && hidden == Routed::token(request).as_bytes())
-    }
-}
-
 /// The first of a trunk's next hops that answers; the first of all where none does: better tried than not.
 fn first_up(proxy: &Proxy, route: &[u8]) -> usize {
     (0..route.len()).find(|&place| is_up(proxy, route, place)).unwrap_or(0)
@@ -380,118 +344,6 @@ fn first_up(proxy: &Proxy, route: &[u8]) -> usize {
 
 fn is_up(proxy: &Proxy, route: &[u8], place: usize) -> bool {
     proxy.hops[usize::from(route[place])].is_up()
-}
-
-/// The address a URI names, if it is one; names are not looked up in a call's time.
-fn address_of(address: &Address) -> Option<SocketAddr> {
-    if !matches!(address.scheme, Scheme::Sip | Scheme::Sips) {
-        return None;
-    }
-    let host = std::str::from_utf8(address.host).ok()?;
-    let bare = || host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
-    host.parse::<SocketAddr>().ok().or_else(|| Some(SocketAddr::new(bare()?, 5060)))
-}
-
-fn is_this_node(proxy: &Proxy, address: SocketAddr) -> bool {
-    proxy.own == Some(address)
-}
-
-/// A Request-URI that names this node, as it goes on: the same user at the next hop.
-struct OwnUri<'r> {
-    user: &'r str,
-    is_phone: bool,
-    target: SocketAddr,
-    /// The target in text, where it is a next hop.
-    hop: Option<&'r str>,
-}
-
-impl<'r> OwnUri<'r> {
-    fn of(request: &Request<'r>, proxy: &'r Proxy, target: SocketAddr) -> Option<OwnUri<'r>> {
-        let uri = Address::from_uri(request.uri)?;
-        let names_this_node = matches!(uri.scheme, Scheme::Sip | Scheme::Sips)
-            && (uri.host.eq_ignore_ascii_case(proxy.via.as_bytes())
-                || address_of(&uri).is_some_and(|address| is_this_node(proxy, address)));
-        if !names_this_node {
-            return None;
-        }
-        let is_phone = uri.uri_parameter(b"user").is_some_and(|value| value.eq_ignore_ascii_case(b"phone"));
-        let hop = proxy.hops.iter().find(|hop| hop.address == target).map(|hop| &*hop.text);
-        Some(OwnUri { user: std::str::from_utf8(uri.user).ok()?, is_phone, target, hop })
-    }
-}
-
-impl Display for OwnUri<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = if self.user.is_empty() { "" } else { "@" };
-        let phone = if self.is_phone { ";user=phone" } else { "" };
-        for part in ["sip:", self.user, at] {
-            f.write_str(part)?;
-        }
-        match self.hop {
-            Some(hop) => f.write_str(hop)?,
-            None => write!(f, "{}", self.target)?,
-        }
-        f.write_str(phone)
-    }
-}
-
-/// This node in a dialog's route, and whose number in it is withheld.
-struct RecordRoute<'r> {
-    via: &'r str,
-    /// The tag of who called.
-    of: &'r str,
-    hides: bool,
-    sos: Option<u64>,
-}
-
-impl Display for RecordRoute<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RecordRoute { via, of, hides, sos } = self;
-        write!(f, "<sip:{via};lr")?;
-        if *hides {
-            write!(f, ";of={of};hide")?;
-        }
-        if let Some(mark) = sos {
-            write!(f, ";sos={mark:x}")?;
-        }
-        f.write_str(">")
-    }
-}
-
-/// The key that From travels under while it is withheld: of this process alone.
-static KEY: LazyLock<RandomizedNonceKey> = LazyLock::new(|| {
-    let mut key = [0; 32];
-    aws_lc_rs::rand::fill(&mut key).expect("the system has randomness");
-    RandomizedNonceKey::new(&AES_256_GCM, &key).expect("32 bytes")
-});
-
-/// The longest From that is given back as it was.
-const LONGEST_FROM: usize = 400;
-
-/// A value that nobody but this process reads, in letters that a parameter may have.
-fn seal(value: &[u8]) -> Option<String> {
-    use std::fmt::Write;
-    if value.len() > LONGEST_FROM {
-        return None;
-    }
-    let mut bytes = value.to_vec();
-    let nonce = KEY.seal_in_place_append_tag(Aad::empty(), &mut bytes).ok()?;
-    let mut text = String::with_capacity(2 * (NONCE_LEN + bytes.len()));
-    nonce.as_ref().iter().chain(&bytes).try_for_each(|byte| write!(text, "{byte:02x}")).ok()?;
-    Some(text)
-}
-
-fn unseal(text: &[u8]) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
-    let bytes: Option<Vec<u8>> =
-        text.chunks(2).map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?)).collect();
-    let bytes = bytes?;
-    let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN)?;
-    let mut sealed = sealed.to_vec();
-    let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-    let length = KEY.open_in_place(nonce, Aad::empty(), &mut sealed).ok()?.len();
-    sealed.truncate(length);
-    Some(sealed)
 }
 
 fn call_id<'r>(request: &Request<'r>) -> &'r [u8] {
