@@ -1,7 +1,7 @@
 //! Captures of real traffic: tcpdump listens while real peers call, and replay has to find what the node judged.
 
-mod frames;
-mod rig;
+use crate::frames;
+use crate::rig;
 
 use std::collections::BTreeMap;
 use std::fs;

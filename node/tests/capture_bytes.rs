@@ -1,8 +1,8 @@
 //! What captures hold, written byte by byte: links, fragments, streams, forms of the file, and damage to all of them.
 //! tshark reads the same files: it says whether the bytes are what they are meant to be.
 
-mod frames;
-mod rig;
+use crate::frames;
+use crate::rig;
 
 use std::net::SocketAddr;
 use std::process::Command;

@@ -1,6 +1,6 @@
 //! The command line as a new user meets it: what works, and what bad input is told.
 
-mod rig;
+use crate::rig;
 
 use std::process::{Command, Stdio};
 use std::time::Duration;

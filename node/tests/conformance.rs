@@ -2,7 +2,7 @@
 
 #[path = "../../conformance/notation.rs"]
 mod notation;
-mod rig;
+use crate::rig;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;

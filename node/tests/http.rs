@@ -1,6 +1,6 @@
 //! Verdicts by HTTP from the real binary: what each question is answered, and that nothing is echoed or lost.
 
-mod rig;
+use crate::rig;
 
 use rig::http::{Client, site};
 use rig::{INTERNATIONAL, Invite, Switch, header};

@@ -1,7 +1,7 @@
 //! The contract of the HTTP door: its description, and Schemathesis, which asks whatever the description allows and
 //! forbids.
 
-mod rig;
+use crate::rig;
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,6 +1,6 @@
 //! Who may ask by HTTP, and peers that are slow, too many or gone: against the real binary.
 
-mod rig;
+use crate::rig;
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;

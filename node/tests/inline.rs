@@ -1,7 +1,7 @@
 //! Qalqan in the way of real calls: SIPp calls through Kamailio, Qalqan as proxy and another Kamailio to SIPp, and
 //! to baresip, a telephone that shows what the subscriber sees.
 
-mod rig;
+use crate::rig;
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -81,6 +81,7 @@ fn site() -> Site {
 /// One test, for both ends stand on the same addresses.
 #[test]
 fn real_calls_pass_through_and_the_telephone_shows_what_was_decided() {
+    let _alone = rig::alone();
     let site = site();
     let node = site.serve();
     let inline = Inline::new(&site);

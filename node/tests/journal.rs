@@ -1,6 +1,6 @@
 //! The journal of the real binary: nothing answered is lost on a kill, and nothing stops calls.
 
-mod rig;
+use crate::rig;
 
 use std::collections::HashSet;
 use std::process::Command;

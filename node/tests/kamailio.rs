@@ -1,6 +1,6 @@
 //! A real proxy asks a real node: Kamailio with the shipped example, SIPp as caller and as next hop.
 
-mod rig;
+use crate::rig;
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -117,6 +117,7 @@ impl<'s> Country<'s> {
 
 #[test]
 fn a_proxy_asks_for_each_call_and_goes_on_alone_when_nobody_answers() {
+    let _alone = rig::alone();
     let site = Site::new("");
     let node = site.serve();
     let country = Country::new(&site);

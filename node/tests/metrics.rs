@@ -1,6 +1,6 @@
 //! What a node counts: read by Prometheus's own tools, explained by the docs, asked for by the dashboard.
 
-mod rig;
+use crate::rig;
 
 use std::collections::BTreeSet;
 use std::fs;

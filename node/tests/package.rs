@@ -1,6 +1,6 @@
 //! What a package takes from the binary: man pages, completions, and its word to a supervisor.
 
-mod rig;
+use crate::rig;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,6 +1,6 @@
 //! Proxy mode against the real binary: what goes on, what comes back, and which way a call takes.
 
-mod rig;
+use crate::rig;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;

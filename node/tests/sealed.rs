@@ -1,6 +1,6 @@
 //! Sealed segments: read by programs that know nothing of us, and checked with the public key alone.
 
-mod rig;
+use crate::rig;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,6 +1,6 @@
 //! Sealing while things go wrong: kills, power loss, full disks, and segments that grow old.
 
-mod rig;
+use crate::rig;
 
 use std::collections::{HashMap, HashSet};
 use std::fs;

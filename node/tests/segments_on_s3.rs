@@ -1,6 +1,6 @@
 //! Segments on an S3-compatible store: SeaweedFS, a real one, which `./test` installs from PyPI.
 
-mod rig;
+use crate::rig;
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};

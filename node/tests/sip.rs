@@ -1,6 +1,6 @@
 //! SIP over UDP against the real binary: what each request is answered, and that nothing stops a node.
 
-mod rig;
+use crate::rig;
 
 use std::time::Duration;
 

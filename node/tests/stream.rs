@@ -1,6 +1,6 @@
 //! SIP over TCP and TLS against the real binary: several calls on a connection, and peers that misbehave.
 
-mod rig;
+use crate::rig;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,6 +1,6 @@
 //! Traces of calls, taken by a collector made of OpenTelemetry's own protocol definition.
 
-mod rig;
+use crate::rig;
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;

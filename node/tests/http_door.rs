@@ -1,0 +1,10 @@
+//! HTTP, metrics and traces.
+//!
+//! Several files in one program: linking one takes longer than running most.
+
+mod http;
+mod http_contract;
+mod http_peers;
+mod metrics;
+mod rig;
+mod traces;

@@ -1,0 +1,9 @@
+//! The journal: logs, segments, what is left of them after harm.
+//!
+//! Several files in one program: linking one takes longer than running most.
+
+mod journal;
+mod rig;
+mod sealed;
+mod sealing;
+mod segments_on_s3;

@@ -1,0 +1,12 @@
+//! The command line, captures, the package, and the laws of the house.
+//!
+//! Several files in one program: linking one takes longer than running most.
+
+mod capture;
+mod capture_bytes;
+mod command_line;
+mod frames;
+mod laws;
+mod package;
+mod rig;
+mod scenarios;
