@@ -173,12 +173,13 @@ impl Shared {
                 Came::Bytes(Ok(n)) => self.answer(&self.reading.borrow()[..n], &mut held, peer, &mut out),
                 Came::Message(Some(message)) => {
                     out.extend_from_slice(&message);
-                    while let Ok(more) = place.outside.try_recv() {
-                        out.extend_from_slice(&more);
-                    }
                     true
                 }
             };
+            // Also after bytes, or who sends without pause would never get what others have for it.
+            while let Ok(message) = place.outside.try_recv() {
+                out.extend_from_slice(&message);
+            }
             if !out.is_empty() {
                 let written = timeout(limits.message, async {
                     stream.write_all(&out).await?;

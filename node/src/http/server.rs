@@ -13,7 +13,6 @@ use arc_swap::ArcSwap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -28,6 +27,7 @@ use crate::config::Setup;
 use crate::metrics::Watch;
 use crate::stats::WorkerStats;
 use crate::store::Writer;
+use crate::stream::listen;
 
 /// Head of a request: more is answered with 431.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -47,7 +47,8 @@ impl Server {
         for &address in addresses {
             refuse_if_taken(address)?;
         }
-        let open = |_| addresses.iter().map(|&address| listener(address)).collect();
+        let open_one = |&address: &SocketAddr| listen(address).map_err(|error| place(address, error));
+        let open = |_| addresses.iter().map(open_one).collect();
         let listeners: io::Result<Vec<_>> = (0..workers).map(open).collect();
         listeners.map(Server)
     }
@@ -230,22 +231,6 @@ fn turn_away(stream: &TcpStream, is_plain: bool) {
         );
         let _ = stream.try_write(&[head.as_bytes(), &body].concat());
     }
-}
-
-fn listener(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let open = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_reuse_port(true)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(1024)?;
-        Ok(socket.into())
-    };
-    open().map_err(|error| place(address, error))
 }
 
 /// Workers share an address, so the kernel would let another program's socket of this user share it too.
