@@ -12,7 +12,7 @@ mod proxy;
 
 use std::net::SocketAddr;
 
-use call::{Call, Reason, Rule, Treatment, Verdict};
+use call::{Call, Reason, Rule, Treatment, TrunkId, Verdict};
 use journal::Record;
 use screening::screen;
 use sip::{Address, Method, Name, Parser, Request, Via};
@@ -189,29 +189,13 @@ impl Door<'_> {
 
     fn invite(&mut self, reply: &Reply, transaction: Transaction, moment: Moment, out: &mut Vec<u8>) {
         let trunk = self.setup.sources.trunk(reply.source.ip());
-        let call = match trunk {
-            Some(trunk) => {
-                if let Some(refusal) = not_a_call(reply.request) {
-                    self.stats.refused_requests.add(1);
-                    reply.plain(out, refusal);
-                    return;
-                }
-                fields::read(&self.setup.policy, reply.request, trunk, moment.now_ms)
-            }
-            None => {
-                self.stats.unknown_source.add(1);
-                // An emergency call passes whoever sends it, and is written down like any other.
-                let emergency =
-                    fields::emergency_from_anywhere(&self.setup.policy, reply.request, moment.now_ms);
-                let Some(call) = emergency else {
-                    if self.setup.sip.unknown_source == UnknownSource::Refuse {
-                        reply.plain(out, "403 Forbidden");
-                    }
-                    return;
-                };
-                call
-            }
-        };
+        // This server never makes a dialog.
+        if trunk.is_some() && is_within_dialog(reply.request) {
+            self.stats.refused_requests.add(1);
+            reply.plain(out, "481 Call/Transaction Does Not Exist");
+            return;
+        }
+        let Some(call) = self.call(reply, trunk, moment, out) else { return };
         if let Some(known) = self.recent.same_call(transaction, &call, moment.now_ms) {
             self.stats.retransmissions.add(1);
             reply.verdict(out, &call, &known.verdict);
@@ -224,6 +208,21 @@ impl Door<'_> {
         reply.verdict(out, &call, &verdict);
         self.keep(&call, &verdict, reply.request, moment);
         self.recent.remember(transaction, &call, Known { verdict, at_ms: moment.now_ms, hop: 0 });
+    }
+
+    /// The call of an INVITE; none from an address of no trunk, but for an emergency: that is answered.
+    fn call(&self, reply: &Reply, trunk: Option<TrunkId>, moment: Moment, out: &mut Vec<u8>) -> Option<Call> {
+        let policy = &self.setup.policy;
+        if let Some(trunk) = trunk {
+            return Some(fields::read(policy, reply.request, trunk, moment.now_ms));
+        }
+        self.stats.unknown_source.add(1);
+        // An emergency call passes whoever sends it, and is written down like any other.
+        let emergency = fields::emergency_from_anywhere(policy, reply.request, moment.now_ms);
+        if emergency.is_none() && self.setup.sip.unknown_source == UnknownSource::Refuse {
+            reply.plain(out, "403 Forbidden");
+        }
+        emergency
     }
 
     /// Counts the verdict and writes it down before its answer is sent.
@@ -245,9 +244,8 @@ fn is_own(request: &Request, transaction: &Transaction) -> bool {
     tag.is_some_and(|tag| tag == format!("{:016x}", transaction.tag()).as_bytes())
 }
 
-/// Why an INVITE is no new call to judge.
-fn not_a_call(request: &Request) -> Option<&'static str> {
+/// Whether an INVITE has a tag in To: it belongs to a dialog, and is no new call.
+fn is_within_dialog(request: &Request) -> bool {
     let to = request.value(Name::To).and_then(Address::parse);
-    // A tag in To: within a dialog, and this server never makes one.
-    to.and_then(|to| to.parameter(b"tag")).map(|_| "481 Call/Transaction Does Not Exist")
+    to.is_some_and(|to| to.parameter(b"tag").is_some())
 }

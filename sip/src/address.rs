@@ -132,7 +132,8 @@ pub(crate) fn is_host_port(text: &[u8]) -> bool {
     }
 }
 
-fn parameter<'a>(parameters: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+/// The value of the parameter of this name among parts that semicolons separate; empty where it has none.
+pub(crate) fn parameter<'a>(parameters: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     parts(parameters).find_map(|part| {
         let (found, value) = match memchr::memchr(b'=', part) {
             Some(equals) => (&part[..equals], &part[equals + 1..]),

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use crate::address::{is_closed, parts};
+use crate::address::{is_closed, parameter, parts};
 use crate::each_value;
 use crate::message::is_token;
 
@@ -56,18 +56,10 @@ impl<'a> Via<'a> {
         }
         Some(via)
     }
-}
 
-impl<'a> Via<'a> {
     /// A parameter, such as `received` (RFC 3261 section 18.2.1); empty where it has no value.
     pub fn parameter(&self, name: &[u8]) -> Option<&'a [u8]> {
-        parts(self.text).skip(1).find_map(|part| {
-            let (found, value) = match memchr::memchr(b'=', part) {
-                Some(equals) => (&part[..equals], &part[equals + 1..]),
-                None => (part, &b""[..]),
-            };
-            found.trim_ascii().eq_ignore_ascii_case(name).then(|| value.trim_ascii())
-        })
+        parameter(self.text, name)
     }
 
     /// Where a response goes next, where an address says so: `received` and `rport`, else sent-by (RFC 3261

@@ -1,6 +1,6 @@
 //! How SIP is spoken: `[sip]` and its tables, checked.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -133,6 +133,11 @@ impl Proxy {
                 hop.note(old.is_up());
             }
         }
+    }
+
+    /// Whether a next hop has this address.
+    pub fn is_hop(&self, ip: IpAddr) -> bool {
+        self.hops.iter().any(|hop| hop.address.ip() == ip)
     }
 
     /// The next hops for calls of a trunk, the first first.

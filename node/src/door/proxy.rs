@@ -20,7 +20,7 @@ use hidden::{seal, unseal};
 use route::{OwnUri, RecordRoute, Routed, address_of, is_this_node};
 
 use super::answers::{Identity, Reply, Words};
-use super::{Destination, Door, Moment, Peer, UNKNOWN_SOURCE, fields, not_a_call};
+use super::{Destination, Door, Moment, Peer, UNKNOWN_SOURCE, is_within_dialog};
 use crate::config::{Proxy, UnknownSource};
 use crate::connections::ConnectionId;
 use crate::retransmission::{Known, Transaction};
@@ -55,7 +55,7 @@ impl Door<'_> {
             return None;
         }
         let trunk = self.setup.sources.trunk(peer.address.ip());
-        let from_hop = proxy.hops.iter().any(|hop| hop.address.ip() == peer.address.ip().to_canonical());
+        let from_hop = proxy.is_hop(peer.address.ip().to_canonical());
         let refuse = |door: &mut Self, out: &mut Vec<u8>, status: &str| {
             door.stats.refused_requests.add(1);
             if request.method != Method::Ack {
@@ -112,29 +112,9 @@ impl Door<'_> {
     ) -> Option<Destination> {
         let (request, proxy) = (reply.request, sender.proxy);
         let back = sender.peer.answer_to(reply.via);
-        let policy = &self.setup.policy;
         let trunk = self.setup.sources.trunk(sender.peer.address.ip());
-        let in_dialog = matches!(not_a_call(request), Some(status) if status.starts_with("481"));
-        let call = match trunk {
-            Some(trunk) => {
-                if let Some(status) = not_a_call(request).filter(|_| !in_dialog) {
-                    self.stats.refused_requests.add(1);
-                    reply.plain(out, status);
-                    return Some(back);
-                }
-                fields::read(policy, request, trunk, moment.now_ms)
-            }
-            None => {
-                self.stats.unknown_source.add(1);
-                let Some(call) = fields::emergency_from_anywhere(policy, request, moment.now_ms) else {
-                    if self.setup.sip.unknown_source == UnknownSource::Refuse {
-                        reply.plain(out, "403 Forbidden");
-                    }
-                    return Some(back);
-                };
-                call
-            }
-        };
+        let in_dialog = is_within_dialog(request);
+        let Some(call) = self.call(reply, trunk, moment, out) else { return Some(back) };
         let route = proxy.route(call.trunk);
         if route.is_empty() {
             // Only an emergency call from an address of no trunk comes here without a next hop.
@@ -229,7 +209,7 @@ impl Door<'_> {
             None => None,
         };
         let allowed = named.filter(|named| {
-            let may = hop.is_none() || proxy.hops.iter().any(|hop| hop.address.ip() == named.ip());
+            let may = hop.is_none() || proxy.is_hop(named.ip());
             may && !is_this_node(proxy, *named)
         });
         allowed.or(hop)
@@ -307,7 +287,7 @@ impl Door<'_> {
         out: &mut Vec<u8>,
     ) -> Destination {
         let start = out.len();
-        let is_expected = proxy.hops.iter().any(|hop| hop.address.ip() == peer.address.ip().to_canonical())
+        let is_expected = proxy.is_hop(peer.address.ip().to_canonical())
             || self.setup.sources.trunk(peer.address.ip()).is_some();
         let next = is_expected
             .then(|| parser.response(message))
