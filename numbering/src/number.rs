@@ -179,6 +179,14 @@ fn write_digits(word: u64, f: &mut fmt::Formatter<'_>, hide: impl Fn(usize) -> b
     f.write_str(std::str::from_utf8(&text[..n]).expect("ASCII digits"))
 }
 
+impl Revealed {
+    /// The digits in ASCII, and how many there are: for those who write them without formatting.
+    #[inline]
+    pub fn digits(&self) -> ([u8; MAX_DIGITS], usize) {
+        (std::array::from_fn(|index| b'0' + digit(self.0, index)), count(self.0))
+    }
+}
+
 impl fmt::Display for Revealed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.1)?;

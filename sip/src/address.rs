@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use crate::find::{find, find_any, trim};
+
 /// What kind of URI an address holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scheme {
@@ -32,16 +34,16 @@ pub struct Address<'a> {
 impl<'a> Address<'a> {
     /// Reads a name-addr or an addr-spec: the value of From, To, Contact, Diversion and others.
     pub fn parse(value: &'a [u8]) -> Option<Address<'a>> {
-        let value = value.trim_ascii();
+        let value = trim(value);
         let open = first_outside_quotes(value, b'<');
         let (uri, parameters) = match open {
             Some(open) => {
-                let close = open + memchr::memchr(b'>', &value[open..])?;
+                let close = open + find(b'>', &value[open..])?;
                 (&value[open + 1..close], &value[close + 1..])
             }
             // RFC 3261 section 20: without brackets, what follows a ; belongs to the header field. For tel the
             // number's own parameters stand there too, and say what it means: both may ask.
-            None => match memchr::memchr2(b';', b'"', value) {
+            None => match find_any([b';', b'"'], value) {
                 // No URI holds a quote.
                 Some(quote) if value[quote] == b'"' => return None,
                 Some(semicolon) if has_scheme(value, b"tel") => (value, &value[semicolon..]),
@@ -56,10 +58,12 @@ impl<'a> Address<'a> {
 
     /// Reads a URI by itself, such as a Request-URI.
     pub fn from_uri(uri: &'a [u8]) -> Option<Address<'a>> {
-        let uri = uri.trim_ascii();
-        let colon = memchr::memchr(b':', uri)?;
+        let uri = trim(uri);
+        let colon = find(b':', uri)?;
         let rest = &uri[colon + 1..];
         let scheme = match &uri[..colon] {
+            b"sip" => Scheme::Sip,
+            b"tel" => Scheme::Tel,
             name if name.eq_ignore_ascii_case(b"sip") => Scheme::Sip,
             name if name.eq_ignore_ascii_case(b"sips") => Scheme::Sips,
             name if name.eq_ignore_ascii_case(b"tel") => Scheme::Tel,
@@ -72,7 +76,7 @@ impl<'a> Address<'a> {
             _ => return None,
         };
         let (user, host) = match scheme {
-            Scheme::Sip | Scheme::Sips => match memchr::memchr(b'@', rest) {
+            Scheme::Sip | Scheme::Sips => match find(b'@', rest) {
                 Some(at) => (without_password(&rest[..at]), host(&rest[at + 1..])),
                 None => (&b""[..], host(rest)),
             },
@@ -88,10 +92,10 @@ impl<'a> Address<'a> {
 
     /// A parameter of the URI, such as `cause` (RFC 4458) or `user`.
     pub fn uri_parameter(&self, name: &[u8]) -> Option<&'a [u8]> {
-        let from = memchr::memchr(b'@', self.uri).unwrap_or(0);
+        let from = find(b'@', self.uri).unwrap_or(0);
         let rest = &self.uri[from..];
-        let rest = &rest[..memchr::memchr(b'?', rest).unwrap_or(rest.len())];
-        parameter(&rest[memchr::memchr(b';', rest)?..], name)
+        let rest = &rest[..find(b'?', rest).unwrap_or(rest.len())];
+        parameter(&rest[find(b';', rest)?..], name)
     }
 }
 
@@ -101,15 +105,15 @@ fn has_scheme(uri: &[u8], scheme: &[u8]) -> bool {
 
 /// RFC 3261 section 19.1.1: a password may follow the user; it is not part of a number.
 fn without_password(user: &[u8]) -> &[u8] {
-    match memchr::memchr(b':', user) {
+    match find(b':', user) {
         Some(colon) => &user[..colon],
         None => user,
     }
 }
 
 fn host(rest: &[u8]) -> &[u8] {
-    let end = rest.iter().position(|byte| matches!(byte, b';' | b'?')).unwrap_or(rest.len());
-    rest[..end].trim_ascii()
+    let end = find_any([b';', b'?'], rest).unwrap_or(rest.len());
+    trim(&rest[..end])
 }
 
 /// Whether the host can be told from its port (RFC 3261 section 25.1, `hostport`). Loose in the name of a host, which
@@ -117,13 +121,13 @@ fn host(rest: &[u8]) -> &[u8] {
 pub(crate) fn is_host_port(text: &[u8]) -> bool {
     let port = match text {
         [b'[', rest @ ..] => {
-            let Some(close) = memchr::memchr(b']', rest) else { return false };
+            let Some(close) = find(b']', rest) else { return false };
             if !rest[..close].iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.')) {
                 return false;
             }
             &rest[close + 1..]
         }
-        _ => &text[memchr::memchr(b':', text).unwrap_or(text.len())..],
+        _ => &text[find(b':', text).unwrap_or(text.len())..],
     };
     match port {
         [] => true,
@@ -135,11 +139,11 @@ pub(crate) fn is_host_port(text: &[u8]) -> bool {
 /// The value of the parameter of this name among parts that semicolons separate; empty where it has none.
 pub(crate) fn parameter<'a>(parameters: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     parts(parameters).find_map(|part| {
-        let (found, value) = match memchr::memchr(b'=', part) {
+        let (found, value) = match find(b'=', part) {
             Some(equals) => (&part[..equals], &part[equals + 1..]),
             None => (part, &b""[..]),
         };
-        found.trim_ascii().eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+        trim(found).eq_ignore_ascii_case(name).then(|| trim(value))
     })
 }
 
@@ -156,7 +160,7 @@ pub(crate) fn parts(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Whether every quoted string ends: what is written behind an open one would be part of it.
 pub(crate) fn is_closed(text: &[u8]) -> bool {
-    let Some(first) = memchr::memchr(b'"', text) else { return true };
+    let Some(first) = find(b'"', text) else { return true };
     let (mut quoted, mut escaped) = (false, false);
     for &byte in &text[first..] {
         match byte {
@@ -171,7 +175,7 @@ pub(crate) fn is_closed(text: &[u8]) -> bool {
 
 /// Where a byte stands first outside quoted strings. Before any quote is met most, and found fastest.
 pub(crate) fn first_outside_quotes(text: &[u8], wanted: u8) -> Option<usize> {
-    let at = memchr::memchr2(wanted, b'"', text)?;
+    let at = find_any([wanted, b'"'], text)?;
     if text[at] == wanted { Some(at) } else { position_outside_quotes(text, wanted) }
 }
 
@@ -197,6 +201,11 @@ pub fn each_value(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(line);
     std::iter::from_fn(move || {
         let line = rest?;
+        // Most lines are of one value.
+        if find(b',', line).is_none() {
+            rest = None;
+            return Some(trim(line));
+        }
         let (mut quoted, mut escaped, mut brackets) = (false, false, false);
         for (index, &byte) in line.iter().enumerate() {
             if escaped {
@@ -223,8 +232,8 @@ pub fn each_value(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Undoes `%41` escapes (RFC 3261 section 19.1.2); copies only where there are any.
 pub fn unescape(text: &[u8]) -> Cow<'_, str> {
-    if memchr::memchr(b'%', text).is_none() {
-        return String::from_utf8_lossy(text);
+    if find(b'%', text).is_none() {
+        return std::str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text), Cow::Borrowed);
     }
     let digit = |byte: Option<&u8>| byte.and_then(|&byte| (byte as char).to_digit(16));
     let mut plain = Vec::with_capacity(text.len());

@@ -5,29 +5,25 @@
 //! [`Request::slip`] for when not to refuse. A From that holds no URI counts as one: the caller is then nobody, and
 //! that has its verdict. Header fields that this server never reads are not checked.
 
-use memchr::memchr;
-
 use crate::address::{first_outside_quotes, is_closed, is_host_port};
+use crate::find::{find, trim};
 use crate::message::{is_token, number};
 use crate::{Address, Method, Name, Request, Scheme, Via, each_value};
 
 impl<'a> Request<'a> {
     /// What leaves open what the request says (RFC 3261 sections 8.1.1, 18.3, 19.1.1), or nothing.
     pub fn fault(&self) -> Option<&'static str> {
-        let (mut to, mut from, mut call_id, mut cseq, mut length) = (None, None, None, None, None);
-        for (name, value) in self.fields() {
-            let place = match name {
-                Name::Via if !is_via_list(value) => return Some("Via"),
-                Name::To => &mut to,
-                Name::From => &mut from,
-                Name::CallId => &mut call_id,
-                Name::CSeq => &mut cseq,
-                Name::ContentLength => &mut length,
-                _ => continue,
-            };
-            if place.replace(value).is_some_and(|before| name != Name::ContentLength || before != value) {
-                return Some("a header field that must stand once stands twice");
-            }
+        if !self.values(Name::Via).all(is_via_list) {
+            return Some("Via");
+        }
+        let [to, from, call_id, cseq, length] =
+            [Name::To, Name::From, Name::CallId, Name::CSeq, Name::ContentLength]
+                .map(|name| self.value(name));
+        let is_twice =
+            [Name::To, Name::From, Name::CallId, Name::CSeq].iter().any(|&name| self.is_repeated(name));
+        // Said twice alike, a length is one length.
+        if is_twice || self.values(Name::ContentLength).any(|value| Some(value) != length) {
+            return Some("a header field that must stand once stands twice");
         }
         for (value, what) in
             [(to, "To missing"), (from, "From missing"), (call_id, "Call-ID missing"), (cseq, "CSeq missing")]
@@ -53,7 +49,7 @@ impl<'a> Request<'a> {
             return Some("CSeq number");
         }
         // RFC 4475 section 3.1.2.18: an unknown method is answered as one, whatever CSeq says.
-        let is_other = cseq[digits..].trim_ascii() != self.method.as_bytes();
+        let is_other = trim(&cseq[digits..]) != self.method.as_bytes();
         (is_other && !matches!(self.method, Method::Unknown(_))).then_some("CSeq method does not match")
     }
 
@@ -83,7 +79,7 @@ impl<'a> Request<'a> {
             Name::From => name_addr_slip(value).then_some("From is no name-addr"),
             // RFC 3261 section 20: a URI with header fields stands in brackets.
             Name::Contact => each_value(value)
-                .any(|value| memchr(b'<', value).is_none() && memchr(b'?', value).is_some())
+                .any(|value| find(b'<', value).is_none() && find(b'?', value).is_some())
                 .then_some("Contact without brackets"),
             Name::MaxForwards => {
                 let is_second = std::mem::replace(&mut has_hops, true);
@@ -102,7 +98,7 @@ impl<'a> Request<'a> {
 fn is_via_list(line: &[u8]) -> bool {
     // Nearly all lines are of one value that begins with the protocol.
     let is_plain =
-        line.get(..3).is_some_and(|name| name.eq_ignore_ascii_case(b"SIP")) && memchr(b',', line).is_none();
+        line.get(..3).is_some_and(|name| name.eq_ignore_ascii_case(b"SIP")) && find(b',', line).is_none();
     is_plain || each_value(line).all(|value| Via::parse(value).is_some())
 }
 
@@ -116,8 +112,8 @@ fn uri_fault(uri: &[u8]) -> Option<&'static str> {
         return Some("Request-URI with a host that is none");
     }
     // A question mark may stand in a user part.
-    let after = &uri[memchr(b'@', uri).unwrap_or(0)..];
-    memchr(b'?', after).map(|_| "Request-URI with header fields")
+    let after = &uri[find(b'@', uri).unwrap_or(0)..];
+    find(b'?', after).map(|_| "Request-URI with header fields")
 }
 
 /// RFC 3261 section 25.1: a display name is tokens or a quoted string, and a URI holds no white space.
@@ -126,15 +122,17 @@ fn name_addr_slip(value: &[u8]) -> bool {
         return true;
     }
     let Some(open) = first_outside_quotes(value, b'<') else {
-        let end = memchr(b';', value).unwrap_or(value.len());
+        let end = find(b';', value).unwrap_or(value.len());
         return value[..end].trim_ascii().iter().any(u8::is_ascii_whitespace);
     };
     let name = match value[..open].first() {
-        Some(b'"') => &value[memchr::memrchr(b'"', &value[..open]).map_or(0, |quote| quote + 1)..open],
+        Some(b'"') => {
+            &value[value[..open].iter().rposition(|&byte| byte == b'"').map_or(0, |quote| quote + 1)..open]
+        }
         _ => &value[..open],
     };
     let uri = &value[open + 1..];
-    let uri = &uri[..memchr(b'>', uri).unwrap_or(uri.len())];
+    let uri = &uri[..find(b'>', uri).unwrap_or(uri.len())];
     name.iter().any(|&byte| !is_token(byte) && !byte.is_ascii_whitespace())
         || uri.iter().any(u8::is_ascii_whitespace)
 }

@@ -7,6 +7,7 @@
 mod address;
 mod answer;
 mod fault;
+mod find;
 mod forward;
 mod frame;
 mod history;
@@ -14,7 +15,7 @@ mod message;
 mod via;
 
 pub use address::{Address, Scheme, each_value, unescape};
-pub use answer::{Answer, Text};
+pub use answer::{Answer, Text, stretch};
 pub use forward::{Forward, FromField, Next, hop_count, pass_back};
 pub use frame::{Frame, LARGEST, Unframed, frame};
 pub use history::diverted_from;

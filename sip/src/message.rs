@@ -1,11 +1,51 @@
 //! One message: its start line and the spans of its headers.
 
-use memchr::memchr;
+use crate::find::{find, find_any, trim};
 
 /// Finds the spans of messages; one a worker, used again and again.
 #[derive(Default)]
 pub struct Parser {
     headers: Vec<Header>,
+    places: Places,
+}
+
+/// Where each name stands first, so that a header field is had without a search.
+#[derive(Clone, Copy, Debug)]
+struct Places {
+    first: [u16; Name::COUNT],
+    /// Bit n set: the name with this number stands more than once.
+    repeated: u32,
+}
+
+const NOWHERE: u16 = u16::MAX;
+
+impl Default for Places {
+    fn default() -> Places {
+        Places { first: [NOWHERE; Name::COUNT], repeated: 0 }
+    }
+}
+
+impl Places {
+    #[inline]
+    fn note(&mut self, name: Name, place: usize) {
+        let first = &mut self.first[name as usize];
+        match *first {
+            // Fewer than this by far are ever taken: see MOST_HEADERS.
+            NOWHERE => *first = place as u16,
+            _ => self.repeated |= 1 << name as u32,
+        }
+    }
+
+    /// The headers among which all of this name are, from the first on.
+    #[inline]
+    fn of<'a>(&self, name: Name, headers: &'a [Header]) -> &'a [Header] {
+        let first = usize::from(self.first[name as usize]);
+        match headers.get(first..) {
+            None => &[],
+            Some(rest) if self.repeated & 1 << name as u32 != 0 => rest,
+            Some(rest) => &rest[..1],
+        }
+    }
 }
 
 /// One header field: which, and where in the message its value stands, folded lines and all.
@@ -23,41 +63,66 @@ macro_rules! names {
         pub enum Name { $($variant,)* Other }
 
         impl Name {
+            const COUNT: usize = Name::Other as usize + 1;
+            const KNOWN: [(&[u8], Name); Name::Other as usize] = [$(($long, Name::$variant),)*];
+
             fn read(name: &[u8]) -> Name {
-                if let [letter] = name {
-                    return match letter.to_ascii_lowercase() {
+                let (Some(first), Some(last)) = (name.first(), name.last()) else { return Name::Other };
+                if name.len() == 1 {
+                    return match first.to_ascii_lowercase() {
                         $($($short => Name::$variant,)?)*
                         _ => Name::Other,
                     };
                 }
-                $(if name.len() == $long.len() && name.eq_ignore_ascii_case($long) { return Name::$variant; })*
-                Name::Other
+                match Name::KNOWN.get(usize::from(SLOTS[slot(name.len(), *first, *last)])) {
+                    // As the RFC writes it is how nearly everybody does.
+                    Some((known, found)) if name == *known || name.eq_ignore_ascii_case(known) => *found,
+                    _ => Name::Other,
+                }
             }
         }
     };
 }
 
-// In the order in which they are met most, since a name is compared down this list.
+/// Length, first and last letter tell all known names apart.
+const fn slot(length: usize, first: u8, last: u8) -> usize {
+    (length * 5 + (first | 0x20) as usize * 3 + (last | 0x20) as usize) % 128
+}
+
+/// The place in `Name::KNOWN` of the only name that a slot can hold.
+const SLOTS: [u8; 128] = {
+    let mut slots = [u8::MAX; 128];
+    let mut n = 0;
+    while n < Name::KNOWN.len() {
+        let name = Name::KNOWN[n].0;
+        let slot = slot(name.len(), name[0], name[name.len() - 1]);
+        assert!(slots[slot] == u8::MAX, "two names share a slot: choose other factors");
+        slots[slot] = n as u8;
+        n += 1;
+    }
+    slots
+};
+
 names! {
-    Via b"via" b'v',
-    From b"from" b'f',
-    To b"to" b't',
-    CallId b"call-id" b'i',
-    CSeq b"cseq",
-    Contact b"contact" b'm',
-    MaxForwards b"max-forwards",
-    ContentLength b"content-length" b'l',
-    PAssertedIdentity b"p-asserted-identity",
-    Privacy b"privacy",
-    Diversion b"diversion",
-    HistoryInfo b"history-info",
-    Require b"require",
-    RecordRoute b"record-route",
-    Route b"route",
-    Identity b"identity" b'y',
-    RemotePartyId b"remote-party-id",
-    PPreferredIdentity b"p-preferred-identity",
-    QalqanVerdict b"qalqan-verdict",
+    Via b"Via" b'v',
+    From b"From" b'f',
+    To b"To" b't',
+    CallId b"Call-ID" b'i',
+    CSeq b"CSeq",
+    Contact b"Contact" b'm',
+    MaxForwards b"Max-Forwards",
+    ContentLength b"Content-Length" b'l',
+    PAssertedIdentity b"P-Asserted-Identity",
+    Privacy b"Privacy",
+    Diversion b"Diversion",
+    HistoryInfo b"History-Info",
+    Require b"Require",
+    RecordRoute b"Record-Route",
+    Route b"Route",
+    Identity b"Identity" b'y',
+    RemotePartyId b"Remote-Party-ID",
+    PPreferredIdentity b"P-Preferred-Identity",
+    QalqanVerdict b"Qalqan-Verdict",
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,6 +165,7 @@ impl<'a> Method<'a> {
 pub struct Request<'a> {
     message: &'a [u8],
     headers: &'a [Header],
+    places: &'a Places,
     pub method: Method<'a>,
     /// The Request-URI.
     pub uri: &'a [u8],
@@ -133,7 +199,7 @@ impl<'a> Response<'a> {
 
     /// The status line, without its line end.
     pub(crate) fn status_line(&self) -> &'a [u8] {
-        let end = memchr(b'\n', self.message).unwrap_or(self.message.len());
+        let end = find(b'\n', self.message).unwrap_or(self.message.len());
         self.message[..end].trim_ascii_end()
     }
 
@@ -168,7 +234,7 @@ const MOST_HEADERS: usize = 1024;
 
 impl Parser {
     pub fn new() -> Parser {
-        Parser { headers: Vec::with_capacity(64) }
+        Parser { headers: Vec::with_capacity(64), places: Places::default() }
     }
 
     /// Reads one message. A broken one gives its readable part too, where an answer can be sent to it.
@@ -176,7 +242,7 @@ impl Parser {
         self.headers.clear();
         // RFC 3261 section 7.5: empty lines before the start line are ignored.
         let start = message.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(message.len());
-        let Some(end) = memchr(b'\n', &message[start..]).map(|n| start + n) else {
+        let Some(end) = find(b'\n', &message[start..]).map(|n| start + n) else {
             return (None, Err(Broken::NotARequest));
         };
         let whole = message[start..end].strip_suffix(b"\r").unwrap_or(&message[start..end]);
@@ -202,6 +268,7 @@ impl Parser {
         let request = Request {
             message,
             headers: &self.headers,
+            places: &self.places,
             method: Method::read(method),
             uri,
             body: &message[body..],
@@ -214,7 +281,7 @@ impl Parser {
         self.headers.clear();
         let status = message.strip_prefix(b"SIP/2.0 ")?.get(..3)?;
         let status = std::str::from_utf8(status).ok()?.parse().ok()?;
-        let end = memchr(b'\n', message)?;
+        let end = find(b'\n', message)?;
         let (body, fields) = self.fields(message, end + 1);
         fields.ok()?;
         Some(Response { message, headers: &self.headers, status, body })
@@ -223,11 +290,12 @@ impl Parser {
     /// Finds the header fields from `at` on; gives where the body begins.
     fn fields(&mut self, message: &[u8], mut at: usize) -> (usize, Result<(), Broken>) {
         let mut outcome = Ok(());
+        self.places = Places::default();
         loop {
             if at >= message.len() {
                 return (message.len(), outcome);
             }
-            let line_end = memchr(b'\n', &message[at..]).map_or(message.len(), |n| at + n);
+            let line_end = find(b'\n', &message[at..]).map_or(message.len(), |n| at + n);
             let mut next = (line_end + 1).min(message.len());
             let mut stop = line_end - usize::from(line_end > at && message[line_end - 1] == b'\r');
             if stop == at {
@@ -235,12 +303,15 @@ impl Parser {
             }
             // RFC 3261 section 7.3.1: a line that begins with white space goes on with the one before.
             while next < message.len() && matches!(message[next], b' ' | b'\t') {
-                let line_end = memchr(b'\n', &message[next..]).map_or(message.len(), |n| next + n);
+                let line_end = find(b'\n', &message[next..]).map_or(message.len(), |n| next + n);
                 stop = line_end - usize::from(message[line_end - 1] == b'\r');
                 next = (line_end + 1).min(message.len());
             }
             match header(message, at, stop) {
-                Some(header) if self.headers.len() < MOST_HEADERS => self.headers.push(header),
+                Some(header) if self.headers.len() < MOST_HEADERS => {
+                    self.places.note(header.name, self.headers.len());
+                    self.headers.push(header);
+                }
                 Some(_) => outcome = outcome.and(Err(Broken::Syntax("too many header fields"))),
                 None => outcome = outcome.and(Err(Broken::Syntax("header field"))),
             }
@@ -251,8 +322,8 @@ impl Parser {
 
 /// Method, URI and version: the first and the last word, and what stands between.
 fn start_line(line: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let first = memchr(b' ', line)?;
-    let last = memchr::memrchr(b' ', line)?;
+    let first = find(b' ', line)?;
+    let last = line.iter().rposition(|&byte| byte == b' ')?;
     (first < last).then(|| (&line[..first], &line[first + 1..last], &line[last + 1..]))
 }
 
@@ -261,13 +332,14 @@ fn is_sip_version(version: &[u8]) -> bool {
 }
 
 fn is_one_uri(uri: &[u8]) -> bool {
-    !uri.is_empty() && uri[0] != b'<' && !uri.iter().any(|byte| matches!(byte, b' ' | b'\t'))
+    !uri.is_empty() && uri[0] != b'<' && find_any([b' ', b'\t'], uri).is_none()
 }
 
 /// Digits and nothing else, as far as a header field's number goes (RFC 3261 section 25.1: `1*DIGIT`).
 pub(crate) fn number(digits: &[u8]) -> Option<u32> {
     let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    is_number.then(|| std::str::from_utf8(digits).ok()?.parse().ok()).flatten()
+    let add = |sum: u32, digit: &u8| sum.checked_mul(10)?.checked_add(u32::from(digit - b'0'));
+    if is_number { digits.iter().try_fold(0, add) } else { None }
 }
 
 /// RFC 3261 section 25.1: the characters of a token.
@@ -292,27 +364,32 @@ pub(crate) fn is_token(byte: u8) -> bool {
 
 fn header(message: &[u8], from: usize, to: usize) -> Option<Header> {
     let line = &message[from..to];
-    let colon = memchr(b':', line)?;
-    let name = line[..colon].trim_ascii_end();
-    if name.is_empty() || !name.iter().all(|&byte| is_token(byte)) {
+    let colon = find(b':', line)?;
+    let text = &line[..colon];
+    let text = if text.last().is_some_and(|&byte| byte > b' ') { text } else { text.trim_ascii_end() };
+    let name = Name::read(text);
+    // The names that are known are tokens.
+    if name == Name::Other && (text.is_empty() || !text.iter().all(|&byte| is_token(byte))) {
         return None;
     }
-    let value = &line[colon + 1..];
-    let lead = value.len() - value.trim_ascii_start().len();
-    let start = from + colon + 1 + lead;
-    let end = start + value.trim_ascii().len();
-    Some(Header { name: Name::read(name), line: (from as u32, to as u32), value: (start as u32, end as u32) })
+    let after = &line[colon + 1..];
+    let value = trim(after.strip_prefix(b" ").unwrap_or(after));
+    // Where it lies in the message: what was cut off its end is not in front of it.
+    let start = value.as_ptr() as usize - message.as_ptr() as usize;
+    let end = start + value.len();
+    Some(Header { name, line: (from as u32, to as u32), value: (start as u32, end as u32) })
 }
 
 impl<'a> Request<'a> {
     /// The values of a header field, one a line, in order; a line can hold several, see [`crate::each_value`].
     #[inline]
     pub fn values(&self, name: Name) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let message = self.message;
-        self.headers
-            .iter()
-            .filter(move |header| header.name == name)
-            .map(move |header| &message[header.value.0 as usize..header.value.1 as usize])
+        self.lines(name).map(|(_, value)| value)
+    }
+
+    /// Whether a header field of this name stands more than once.
+    pub(crate) fn is_repeated(&self, name: Name) -> bool {
+        self.places.repeated & 1 << name as u32 != 0
     }
 
     #[inline]
@@ -326,8 +403,12 @@ impl<'a> Request<'a> {
     }
 
     /// The header lines of one name as they came, without their line end.
+    #[inline]
     pub(crate) fn lines(&self, name: Name) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
-        self.all_lines().filter(move |&(found, ..)| found == name).map(|(_, line, value)| (line, value))
+        let message = self.message;
+        let part = move |(from, to): (u32, u32)| &message[from as usize..to as usize];
+        let headers = self.places.of(name, self.headers).iter().filter(move |header| header.name == name);
+        headers.map(move |header| (part(header.line), part(header.value)))
     }
 
     /// Every header field that this server reads, in order.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::address::{is_closed, parameter, parts};
 use crate::each_value;
+use crate::find::{find, find_any, trim};
 use crate::message::is_token;
 
 /// The topmost Via of a request.
@@ -25,18 +26,18 @@ impl<'a> Via<'a> {
     pub fn parse(line: &'a [u8]) -> Option<Via<'a>> {
         let text = each_value(line).next()?;
         // A Via knows no brackets; with them, or with an open quote, nobody could say where its value ends.
-        if memchr::memchr3(b'<', b'>', b'"', text).is_some()
-            && (memchr::memchr2(b'<', b'>', text).is_some() || !is_closed(text))
+        if find_any([b'<', b'>', b'"'], text).is_some()
+            && (find_any([b'<', b'>'], text).is_some() || !is_closed(text))
         {
             return None;
         }
         let mut parts = parts(text);
-        let head = parts.next()?.trim_ascii();
+        let head = trim(parts.next()?);
         // "SIP / 2.0 / UDP host:port": the protocol ends where the last slash's word ends.
-        let slash = memchr::memrchr(b'/', head)?;
+        let slash = head.iter().rposition(|&byte| byte == b'/')?;
         let after = head[slash + 1..].trim_ascii_start();
         let space = after.iter().position(|byte| byte.is_ascii_whitespace())?;
-        let sent_by = after[space..].trim_ascii();
+        let sent_by = trim(&after[space..]);
         let (host, port) = split_port(sent_by)?;
         // Loose in what a name is made of, strict enough to keep quotes and the like out.
         if !host.iter().all(|&byte| is_token(byte) || matches!(byte, b':' | b'[' | b']')) {
@@ -44,9 +45,9 @@ impl<'a> Via<'a> {
         }
         let mut via = Via { text, host, port, branch: b"", rport: false };
         for parameter in parts {
-            let (name, value) = match memchr::memchr(b'=', parameter) {
-                Some(equals) => (parameter[..equals].trim_ascii(), parameter[equals + 1..].trim_ascii()),
-                None => (parameter.trim_ascii(), &b""[..]),
+            let (name, value) = match find(b'=', parameter) {
+                Some(equals) => (trim(&parameter[..equals]), trim(&parameter[equals + 1..])),
+                None => (trim(parameter), &b""[..]),
             };
             if name.eq_ignore_ascii_case(b"branch") {
                 via.branch = value;
@@ -75,8 +76,8 @@ impl<'a> Via<'a> {
 
 fn split_port(sent_by: &[u8]) -> Option<(&[u8], Option<u16>)> {
     let host_end = match sent_by.first()? {
-        b'[' => memchr::memchr(b']', sent_by)? + 1,
-        _ => memchr::memchr(b':', sent_by).unwrap_or(sent_by.len()),
+        b'[' => find(b']', sent_by)? + 1,
+        _ => find(b':', sent_by).unwrap_or(sent_by.len()),
     };
     let host = sent_by[..host_end].trim_ascii();
     let rest = sent_by[host_end..].trim_ascii();
