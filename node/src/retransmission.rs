@@ -53,15 +53,17 @@ impl Recent {
         Recent { places: vec![None; PLACES].into(), state }
     }
 
-    /// RFC 3261 section 17.2.3: branch and sent-by of the top Via; Call-ID and From beside them tell apart
-    /// peers older than that section.
+    /// RFC 3261 section 17.2.3: branch and sent-by of the top Via. Call-ID beside them tells apart the calls of
+    /// a peer that repeats its branches, and From those of a peer older than that section.
     pub fn transaction(&self, request: &Request, via: &Via) -> Transaction {
         let mut hasher = self.state.build_hasher();
         hasher.write(via.branch);
         hasher.write(via.host);
         hasher.write_u16(via.port.unwrap_or(0));
         hasher.write(request.value(Name::CallId).unwrap_or_default());
-        hasher.write(request.value(Name::From).unwrap_or_default());
+        if !via.branch.starts_with(b"z9hG4bK") {
+            hasher.write(request.value(Name::From).unwrap_or_default());
+        }
         let cseq = request.value(Name::CSeq).unwrap_or_default();
         hasher.write(&cseq[..cseq.iter().take_while(|byte| byte.is_ascii_digit()).count()]);
         Transaction(hasher.finish())

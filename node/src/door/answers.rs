@@ -1,12 +1,12 @@
 //! What goes back on the wire: verdicts as redirects or refusals, and the answers of other requests.
 
-use std::fmt::{self, Display, Formatter};
+use std::fmt::Write;
 use std::net::SocketAddr;
 
 use call::{Call, Label, Reason, Rule, Treatment, Verdict};
 use numbering::Party;
 use rules::{Language, reason_in_words};
-use sip::{Address, Answer, Request, Scheme, Via};
+use sip::{Address, Answer, Request, Scheme, Text, Via};
 
 use crate::config::{Allow, Marks, Setup};
 
@@ -78,7 +78,7 @@ impl Reply<'_> {
     fn refuse(&self, out: &mut Vec<u8>, verdict: &Verdict) {
         let refusal = self.setup.sip.block[verdict.rule as usize];
         let mut answer = self.start(out, refusal.status);
-        answer.header("Qalqan-Verdict", format_args!("{}", Words(verdict)));
+        answer.field("Qalqan-Verdict", |out| words(verdict, out));
         // RFC 3326. Reason texts on the wire are English: ISUP gateways and peers abroad read them.
         let text = reason_in_words(Language::En, verdict.reason);
         let cause = cause(verdict);
@@ -105,24 +105,55 @@ impl Reply<'_> {
         };
         let mut answer = self.start(out, status);
         if sip.allow == Allow::Redirect {
-            let target = Target { reply: self, onward: sip.onward(call.trunk) };
-            match &identity {
-                Some(identity) if sip.marks != Marks::Headers => {
-                    answer.header("Contact", format_args!("<{target}?{}>", InUri(identity)));
+            answer.field("Contact", |out| {
+                out.push(b'<');
+                self.target(sip.onward(call.trunk), out);
+                if let Some(identity) = &identity
+                    && sip.marks != Marks::Headers
+                {
+                    out.push(b'?');
+                    identity.write_in_uri(out);
                 }
-                _ => answer.header("Contact", format_args!("<{target}>")),
-            }
+                out.push(b'>');
+            });
         }
-        answer.header("Qalqan-Verdict", format_args!("{}", Words(verdict)));
+        answer.field("Qalqan-Verdict", |out| words(verdict, out));
         if let Some(identity) = &identity
             && (sip.marks != Marks::Contact || sip.allow != Allow::Redirect)
         {
-            answer.header("P-Asserted-Identity", format_args!("<{identity}>"));
+            answer.field("P-Asserted-Identity", |out| identity.write(out));
             if identity.is_hidden() {
                 answer.header("Privacy", format_args!("id"));
             }
         }
         answer.finish();
+    }
+
+    /// Where a call that passes goes on to: the called number as it came, at the next hop.
+    fn target(&self, onward: Option<&str>, out: &mut Vec<u8>) {
+        let uri = Address::from_uri(self.request.uri);
+        match uri {
+            // An emergency service has no number to redirect to: it goes on as it came.
+            Some(uri) if uri.scheme == Scheme::Urn => {
+                let is_kept = |byte: &&u8| byte.is_ascii_alphanumeric() || b":.-".contains(byte);
+                return out.extend(uri.uri.iter().take_while(is_kept));
+            }
+            Some(uri) if !uri.user.is_empty() => {
+                out.extend_from_slice(b"sip:");
+                // RFC 3261 section 25: what a quote or bracket would break is kept out.
+                let is_kept = |byte: &u8| byte.is_ascii_graphic() && !b"<>\"?@,".contains(byte);
+                match uri.user.iter().all(|byte| byte.is_ascii_digit() || *byte == b'+') {
+                    true => out.extend_from_slice(uri.user),
+                    false => out.extend(uri.user.iter().filter(|byte| is_kept(byte))),
+                }
+                out.push(b'@');
+            }
+            _ => out.extend_from_slice(b"sip:"),
+        }
+        match onward {
+            Some(onward) => out.extend_from_slice(onward.as_bytes()),
+            None => _ = write!(Text(out), "{}", self.source),
+        }
     }
 }
 
@@ -135,70 +166,23 @@ fn cause(verdict: &Verdict) -> u8 {
     }
 }
 
-/// The value of the Qalqan-Verdict header field.
-pub(super) struct Words<'v>(pub(super) &'v Verdict);
-
-impl Display for Words<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Verdict { treatment, rule, reason, would, .. } = self.0;
-        f.write_str(treatment.name())?;
-        if let Some(label) = treatment.label() {
-            f.write_str(";label=")?;
-            f.write_str(label.name())?;
-        }
-        for (key, value) in [(";rule=", rule.id()), (";name=", rule.name()), (";reason=", reason.name())] {
-            f.write_str(key)?;
-            f.write_str(value)?;
-        }
-        if let Some(would) = would {
-            f.write_str(";would=")?;
-            f.write_str(would.treatment.name())?;
-            f.write_str(";would-rule=")?;
-            f.write_str(would.rule.id())?;
-        }
-        Ok(())
+/// Writes the value of the Qalqan-Verdict header field.
+pub(super) fn words(verdict: &Verdict, out: &mut Vec<u8>) {
+    let Verdict { treatment, rule, reason, would, .. } = verdict;
+    let mut add = |key: &str, value: &str| {
+        out.extend_from_slice(key.as_bytes());
+        out.extend_from_slice(value.as_bytes());
+    };
+    add("", treatment.name());
+    if let Some(label) = treatment.label() {
+        add(";label=", label.name());
     }
-}
-
-/// Where a call that passes goes on to: the called number as it came, at the next hop.
-struct Target<'t> {
-    reply: &'t Reply<'t>,
-    onward: Option<&'t str>,
-}
-
-impl Display for Target<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let uri = Address::from_uri(self.reply.request.uri);
-        match uri {
-            // An emergency service has no number to redirect to: it goes on as it came.
-            Some(uri) if uri.scheme == Scheme::Urn => {
-                let is_kept = |byte: &&u8| byte.is_ascii_alphanumeric() || b":.-".contains(byte);
-                return uri
-                    .uri
-                    .iter()
-                    .take_while(is_kept)
-                    .try_for_each(|&byte| write!(f, "{}", char::from(byte)));
-            }
-            Some(uri) if !uri.user.is_empty() => {
-                f.write_str("sip:")?;
-                // RFC 3261 section 25: what a quote or bracket would break is kept out.
-                let is_kept = |byte: &u8| byte.is_ascii_graphic() && !b"<>\"?@,".contains(byte);
-                match std::str::from_utf8(uri.user) {
-                    Ok(user) if uri.user.iter().all(is_kept) => f.write_str(user)?,
-                    _ => uri
-                        .user
-                        .iter()
-                        .filter(|byte| is_kept(byte))
-                        .try_for_each(|&byte| f.write_str(char::from(byte).encode_utf8(&mut [0; 4])))?,
-                }
-                f.write_str("@")?;
-            }
-            _ => f.write_str("sip:")?,
-        }
-        match self.onward {
-            Some(onward) => f.write_str(onward),
-            None => write!(f, "{}", self.reply.source),
-        }
+    add(";rule=", rule.id());
+    add(";name=", rule.name());
+    add(";reason=", reason.name());
+    if let Some(would) = would {
+        add(";would=", would.treatment.name());
+        add(";would-rule=", would.rule.id());
     }
 }
 
@@ -231,46 +215,62 @@ impl Identity {
     }
 }
 
-impl Display for Identity {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Identity::Hidden => f.write_str("sip:anonymous@anonymous.invalid"),
+/// Where an identity is written: as it is, or escaped.
+pub(super) trait Sink {
+    fn put(&mut self, text: &[u8]);
+}
+
+impl Sink for Vec<u8> {
+    fn put(&mut self, text: &[u8]) {
+        self.extend_from_slice(text);
+    }
+}
+
+impl Identity {
+    /// The URI, in its brackets.
+    pub(super) fn write(&self, out: &mut impl Sink) {
+        let (number, host, verstat) = match self {
+            Identity::Hidden => return out.put(b"<sip:anonymous@anonymous.invalid>"),
             Identity::Number { number, host, verstat } => {
-                let number = number.number().expect("made of a number");
-                match host {
-                    SocketAddr::V4(v4) => {
-                        write!(f, "sip:{};verstat={verstat}@{};user=phone", number.reveal(), v4.ip())
-                    }
-                    SocketAddr::V6(v6) => {
-                        write!(f, "sip:{};verstat={verstat}@[{}];user=phone", number.reveal(), v6.ip())
-                    }
-                }
+                (number.number().expect("made of a number"), host, verstat)
             }
+        };
+        let (digits, count) = number.reveal().digits();
+        out.put(b"<sip:+");
+        out.put(&digits[..count]);
+        out.put(b";verstat=");
+        out.put(verstat.as_bytes());
+        out.put(b"@");
+        let mut text = std::io::Cursor::new([0; 48]);
+        _ = match host {
+            SocketAddr::V4(v4) => std::io::Write::write_fmt(&mut text, format_args!("{}", v4.ip())),
+            SocketAddr::V6(v6) => std::io::Write::write_fmt(&mut text, format_args!("[{}]", v6.ip())),
+        };
+        out.put(&text.get_ref()[..text.position() as usize]);
+        out.put(b";user=phone>");
+    }
+
+    /// The identity as header fields inside a URI (RFC 3261 section 19.1.1).
+    fn write_in_uri(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"P-Asserted-Identity=");
+        self.write(&mut Escaped(out));
+        if self.is_hidden() {
+            out.extend_from_slice(b"&Privacy=id");
         }
     }
 }
 
-/// The identity as header fields inside a URI, escaped (RFC 3261 section 19.1.1).
-struct InUri<'i>(&'i Identity);
+struct Escaped<'b>(&'b mut Vec<u8>);
 
-impl Display for InUri<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        use fmt::Write;
-        f.write_str("P-Asserted-Identity=")?;
-        write!(Escaping(f), "<{}>", self.0)?;
-        if self.0.is_hidden() { f.write_str("&Privacy=id") } else { Ok(()) }
-    }
-}
-
-struct Escaping<'a, 'b>(&'a mut Formatter<'b>);
-
-impl fmt::Write for Escaping<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        text.bytes().try_for_each(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' => {
-                self.0.write_char(char::from(byte))
+impl Sink for Escaped<'_> {
+    fn put(&mut self, text: &[u8]) {
+        for &byte in text {
+            match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' => {
+                    self.0.push(byte);
+                }
+                _ => _ = write!(Text(self.0), "%{byte:02X}"),
             }
-            _ => write!(self.0, "%{byte:02X}"),
-        })
+        }
     }
 }

@@ -7,19 +7,19 @@
 mod hidden;
 mod route;
 
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 use std::hash::{DefaultHasher, Hasher};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use call::{Call, Label, Reason, Rule, Treatment, TrunkId, Verdict};
 use screening::screen;
-use sip::{Address, Forward, FromField, Method, Name, Parser, Request, Text, hop_count, pass_back};
+use sip::{Address, Forward, FromField, Method, Name, Parser, Request, hop_count, pass_back};
 
 use hidden::{seal, unseal};
 use route::{OwnUri, RecordRoute, Routed, address_of, is_this_node};
 
-use super::answers::{Identity, Reply, Words};
+use super::answers::{Identity, Reply, words};
 use super::{Destination, Door, Moment, Peer, UNKNOWN_SOURCE, is_within_dialog};
 use crate::config::{Proxy, UnknownSource};
 use crate::connections::ConnectionId;
@@ -259,11 +259,15 @@ impl Door<'_> {
         };
         forward.write(request, out, |out| {
             if let Some((_, verdict)) = judged {
-                let _ = write!(Text(out), "Qalqan-Verdict: {}\r\n", Words(verdict));
+                out.extend_from_slice(b"Qalqan-Verdict: ");
+                words(verdict, out);
+                out.extend_from_slice(b"\r\n");
             }
             match &identity {
                 Some(identity) => {
-                    let _ = write!(Text(out), "P-Asserted-Identity: <{identity}>\r\n");
+                    out.extend_from_slice(b"P-Asserted-Identity: ");
+                    identity.write(out);
+                    out.extend_from_slice(b"\r\n");
                     if identity.is_hidden() {
                         out.extend_from_slice(b"Privacy: id\r\n");
                     }
