@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use qalqan::udp::{Inbox, Outbox, open};
 
-/// Answers every datagram with an answer of usual size that carries its Call-ID, until killed.
-pub fn run(address: SocketAddr) -> std::io::Result<()> {
+/// Answers every datagram with an answer of usual size that carries its Call-ID, until killed. `cuts`: answers to one
+/// peer leave as one packet that the kernel cuts apart.
+pub fn run(address: SocketAddr, cuts: bool) -> std::io::Result<()> {
     let socket = open(address, Duration::from_millis(100))?;
     let mut inbox = Inbox::new();
-    let mut outbox = Outbox::default();
+    let mut outbox = if cuts { Outbox::default() } else { Outbox::without_cutting() };
     let filler = "x".repeat(330);
     loop {
         let received = inbox.receive(&socket)?;

@@ -30,7 +30,12 @@ enum Command {
         work: PathBuf,
     },
     /// Answer datagrams and do nothing else
-    Floor { address: std::net::SocketAddr },
+    Floor {
+        address: std::net::SocketAddr,
+        /// Let the kernel cut answers to one peer out of one large packet
+        #[arg(long)]
+        cuts: bool,
+    },
     /// Refuse calls, as a next hop behind a proxy
     Hop { address: std::net::SocketAddr },
     /// The journal by itself: an append, a segment, the bytes of a call
@@ -57,7 +62,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 fn main() -> Result<()> {
     match CommandLine::parse().command {
         Command::Run { quick, root, work } => run(quick, &root, &work),
-        Command::Floor { address } => Ok(floor::run(address)?),
+        Command::Floor { address, cuts } => Ok(floor::run(address, cuts)?),
         Command::Hop { address } => Ok(hop::run(address)?),
         Command::Journal { records, calls_per_day } => {
             journal_table(records, calls_per_day);

@@ -98,6 +98,8 @@ counters! {
     unknown_source = "qalqan_unknown_source_calls_total";
     /// Calls that went on unjudged because the node failed: each is a bug or a full socket.
     panics = "qalqan_fail_open_calls_total", "cause=\"stumble\"";
+    /// Datagrams that the kernel dropped because more came than this worker can answer.
+    shed = "qalqan_shed_datagrams_total";
     /// Calls that went on unjudged because the node failed: each is a bug or a full socket.
     unsent = "qalqan_fail_open_calls_total", "cause=\"answer-not-sent\"";
     /// Requests passed on in proxy mode.

@@ -12,6 +12,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 pub const BATCH: usize = 64;
 /// The largest datagram there is.
 const DATAGRAM: usize = 65_536;
+/// From one buffer to the next: were it a power of two, the heads of all would compete for the same lines of the caches.
+const STRIDE: usize = DATAGRAM + 17 * 64;
+/// The kernel's queue of a socket, in bytes of its own memory, about 2.3 kB a message: 455 wait at most, for less than
+/// 5 ms. What comes beyond is dropped there, before it costs anything, and counted ([`dropped`]).
+const QUEUE: usize = 1 << 20;
 
 /// A UDP socket that several workers can open on one address.
 pub fn open(address: SocketAddr, patience: Duration) -> io::Result<Socket> {
@@ -20,12 +25,26 @@ pub fn open(address: SocketAddr, patience: Duration) -> io::Result<Socket> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    // A busy second must not be lost in the kernel's queue; the kernel gives what it may.
-    let _ = socket.set_recv_buffer_size(8 << 20);
+    // Linux doubles what it is asked for, and gives no more than net.core.rmem_max.
+    let _ = socket.set_recv_buffer_size(QUEUE / 2);
     let _ = socket.set_send_buffer_size(8 << 20);
     socket.set_read_timeout(Some(patience))?;
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+/// Datagrams that found the kernel's queue full since the socket was opened; counts on from 0 after 2^32.
+pub fn dropped(socket: &Socket) -> Option<u32> {
+    // The last of the nine words of SK_MEMINFO_VARS, linux/sock_diag.h.
+    const DROPS: usize = 8;
+    let mut words = [0u32; DROPS + 1];
+    let mut length = size_of_val(&words) as libc::socklen_t;
+    // SAFETY: the kernel writes no more than `length` bytes.
+    let outcome = unsafe {
+        let to = words.as_mut_ptr().cast();
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, to, &mut length)
+    };
+    (outcome == 0 && length as usize == size_of_val(&words)).then_some(words[DROPS])
 }
 
 /// Room for one batch received.
@@ -51,14 +70,14 @@ impl Inbox {
         // SAFETY: all zero is a valid value of these C structures.
         let (addresses, headers) = unsafe { (vec![zeroed(); BATCH], vec![zeroed(); BATCH]) };
         let mut inbox = Inbox {
-            buffers: vec![0; BATCH * DATAGRAM],
+            buffers: vec![0; BATCH * STRIDE],
             vectors: Vec::with_capacity(BATCH),
             addresses,
             headers,
             received: 0,
         };
         for index in 0..BATCH {
-            let buffer = inbox.buffers[index * DATAGRAM..].as_mut_ptr();
+            let buffer = inbox.buffers[index * STRIDE..].as_mut_ptr();
             inbox.vectors.push(libc::iovec { iov_base: buffer.cast(), iov_len: DATAGRAM });
         }
         for index in 0..BATCH {
@@ -105,39 +124,86 @@ impl Inbox {
     pub fn message(&self, index: usize) -> (&[u8], SocketAddr) {
         debug_assert!(index < self.received);
         let length = self.headers[index].msg_len as usize;
-        let start = index * DATAGRAM;
+        let start = index * STRIDE;
         (&self.buffers[start..start + length], address(&self.addresses[index]))
     }
 }
 
 /// Answers to be sent in one go, one after the other in one buffer.
-#[derive(Default)]
+///
+/// Answers to one peer that are of one length leave as one large packet that the kernel, or the network card, cuts
+/// apart again (`UDP_SEGMENT`, udp(7)): the way through the kernel is walked once for all of them.
 pub struct Outbox {
     bytes: Vec<u8>,
-    messages: Vec<(usize, SocketAddr)>,
+    messages: Vec<Message>,
+    /// The kernel, and the way to the peer, can cut.
+    cuts: bool,
     vectors: Vec<libc::iovec>,
     addresses: Vec<(libc::sockaddr_in6, u32)>,
+    controls: Vec<Control>,
     headers: Vec<libc::mmsghdr>,
 }
+
+struct Message {
+    start: usize,
+    end: usize,
+    to: SocketAddr,
+}
+
+/// A control message that says how long each piece is.
+#[repr(C)]
+struct Control {
+    header: libc::cmsghdr,
+    piece: u16,
+    _padding: [u8; 6],
+}
+
+/// So many are worth sorting by peer and length.
+pub const CROWD: usize = 8;
+/// Longer ones could be more than the way to the peer takes in one piece.
+const LONGEST_PIECE: usize = 1200;
+/// What one large packet may hold: both are less than the kernel's limits.
+const MOST_PIECES: usize = 64;
+const MOST_BYTES: usize = 60_000;
 
 // As for the inbox: pointers into its own vectors, set anew before each use.
 unsafe impl Send for Outbox {}
 
+impl Default for Outbox {
+    fn default() -> Outbox {
+        Outbox {
+            bytes: Vec::new(),
+            messages: Vec::new(),
+            cuts: true,
+            vectors: Vec::new(),
+            addresses: Vec::new(),
+            controls: Vec::new(),
+            headers: Vec::new(),
+        }
+    }
+}
+
 impl Outbox {
+    /// Every message is a packet of its own.
+    pub fn without_cutting() -> Outbox {
+        Outbox { cuts: false, ..Outbox::default() }
+    }
+
     /// The buffer that the next message is appended to; [`Outbox::commit`] ends the message.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
     /// Where the next message begins in the buffer.
-    fn start(&self) -> usize {
-        self.messages.last().map_or(0, |&(end, _)| end)
+    pub fn start(&self) -> usize {
+        self.messages.last().map_or(0, |message| message.end)
     }
 
     /// Takes what was appended since the last commit as a message to `to`.
     pub fn commit(&mut self, to: SocketAddr) {
-        if self.bytes.len() > self.start() {
-            self.messages.push((self.bytes.len(), to));
+        let (start, end) = (self.start(), self.bytes.len());
+        if end > start {
+            self.messages.push(Message { start, end, to });
         }
     }
 
@@ -161,44 +227,101 @@ impl Outbox {
 
     /// Sends every message; gives how many the kernel did not take.
     pub fn send(&mut self, socket: &Socket) -> usize {
-        let n = self.messages.len();
-        self.vectors.clear();
-        self.addresses.clear();
-        self.headers.clear();
-        let mut start = 0;
-        for &(end, to) in &self.messages {
-            let bytes = &self.bytes[start..end];
-            self.vectors.push(libc::iovec { iov_base: bytes.as_ptr() as *mut _, iov_len: bytes.len() });
-            self.addresses.push(raw_address(to));
-            start = end;
+        // Few leave in the order they were made in.
+        if self.cuts && self.messages.len() >= CROWD {
+            self.messages.sort_unstable_by_key(|message| (message.to, message.end - message.start));
         }
-        for index in 0..n {
-            // SAFETY: all zero is a valid header.
-            let mut header: libc::mmsghdr = unsafe { zeroed() };
-            header.msg_hdr.msg_name = (&raw mut self.addresses[index].0).cast();
-            header.msg_hdr.msg_namelen = self.addresses[index].1;
-            header.msg_hdr.msg_iov = &raw mut self.vectors[index];
-            header.msg_hdr.msg_iovlen = 1;
-            self.headers.push(header);
-        }
-        let mut sent = 0;
-        let mut failed = 0;
-        while sent < n {
+        self.lay_out();
+        let (mut sent, mut failed) = (0, 0);
+        while sent < self.headers.len() {
+            let rest = &mut self.headers[sent..];
             // SAFETY: the headers point into vectors of this outbox that do not change during the call.
-            let taken = unsafe {
-                libc::sendmmsg(socket.as_raw_fd(), self.headers[sent..].as_mut_ptr(), (n - sent) as u32, 0)
-            };
+            let taken =
+                unsafe { libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), rest.len() as u32, 0) };
             if taken > 0 {
                 sent += taken as usize;
-            } else if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+                continue;
+            }
+            let error = io::Error::last_os_error();
+            let pieces = rest[0].msg_hdr.msg_iovlen as usize;
+            match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                // This way takes no large packets: each message by itself from now on, the ones that are left first.
+                _ if pieces > 1
+                    && matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EIO | libc::EMSGSIZE)) =>
+                {
+                    let left = self.headers[sent..]
+                        .iter()
+                        .map(|header| header.msg_hdr.msg_iovlen as usize)
+                        .sum::<usize>();
+                    self.messages.drain(..self.messages.len() - left);
+                    self.cuts = false;
+                    self.lay_out();
+                    sent = 0;
+                }
                 // The first one cannot be sent; the others may.
-                sent += 1;
-                failed += 1;
+                _ => {
+                    sent += 1;
+                    failed += pieces;
+                }
             }
         }
         self.bytes.clear();
         self.messages.clear();
         failed
+    }
+
+    /// Makes a packet of each message, or of those next to each other that can be cut apart again.
+    fn lay_out(&mut self) {
+        let Outbox { bytes, messages, cuts, vectors, addresses, controls, headers } = self;
+        vectors.clear();
+        addresses.clear();
+        controls.clear();
+        headers.clear();
+        // Nothing grows while pointers to it are taken.
+        vectors.extend(messages.iter().map(|message| {
+            let bytes = &bytes[message.start..message.end];
+            libc::iovec { iov_base: bytes.as_ptr() as *mut _, iov_len: bytes.len() }
+        }));
+        addresses.reserve(messages.len());
+        controls.reserve(messages.len());
+        let mut at = 0;
+        while at < messages.len() {
+            let (length, to) = (messages[at].end - messages[at].start, messages[at].to);
+            let most = MOST_PIECES.min(MOST_BYTES / length);
+            let alike = |message: &&Message| message.end - message.start == length && message.to == to;
+            let pieces = match *cuts && length <= LONGEST_PIECE {
+                true => messages[at..].iter().take(most).take_while(alike).count(),
+                false => 1,
+            };
+            addresses.push(raw_address(to));
+            let address = addresses.last_mut().expect("just pushed");
+            // SAFETY: all zero is a valid header.
+            let mut header: libc::mmsghdr = unsafe { zeroed() };
+            header.msg_hdr.msg_name = (&raw mut address.0).cast();
+            header.msg_hdr.msg_namelen = address.1;
+            header.msg_hdr.msg_iov = &raw mut vectors[at];
+            header.msg_hdr.msg_iovlen = pieces as _;
+            if pieces > 1 {
+                controls.push(Control::of(length as u16));
+                let control = controls.last_mut().expect("just pushed");
+                header.msg_hdr.msg_control = (&raw mut *control).cast();
+                header.msg_hdr.msg_controllen = size_of::<Control>() as _;
+            }
+            headers.push(header);
+            at += pieces;
+        }
+    }
+}
+
+impl Control {
+    fn of(piece: u16) -> Control {
+        // SAFETY: all zero is a valid control message.
+        let mut header: libc::cmsghdr = unsafe { zeroed() };
+        header.cmsg_len = (size_of::<libc::cmsghdr>() + size_of::<u16>()) as _;
+        header.cmsg_level = libc::SOL_UDP;
+        header.cmsg_type = libc::UDP_SEGMENT;
+        Control { header, piece, _padding: [0; 6] }
     }
 }
 

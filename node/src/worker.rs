@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use sip::Parser;
+use sip::{Parser, stretch};
 use socket2::Socket;
 
 use crate::config::Setup;
@@ -20,7 +20,7 @@ use crate::door::{Destination, Door, Moment, Peer};
 use crate::retransmission::Recent;
 use crate::stats::WorkerStats;
 use crate::store::{Writer, now_ms};
-use crate::udp::{Inbox, Outbox};
+use crate::udp::{self, CROWD, Inbox, Outbox};
 
 /// What answering takes, whatever a message came by.
 pub struct Desk {
@@ -45,6 +45,11 @@ impl Desk {
     /// The configuration in force.
     pub fn setup(&self) -> Arc<Setup> {
         self.setup.arc_swap().load_full()
+    }
+
+    /// All that is sent is of this node's own making.
+    fn only_answers(&mut self) -> bool {
+        self.setup.load().sip.proxy.is_none()
     }
 
     /// Looks after the journal; called now and then, also while no call comes.
@@ -82,6 +87,11 @@ impl Desk {
     }
 }
 
+/// How often the kernel is asked what it dropped, in milliseconds.
+const LOOK_EVERY_MS: u64 = 100;
+/// Of a crowd, answers are made as long as each other, in steps of so many bytes, to leave together.
+const STEP: usize = 128;
+
 /// What a UDP worker is given.
 pub struct Worker {
     pub socket: Socket,
@@ -95,6 +105,7 @@ impl Worker {
     pub fn run(mut self) {
         let mut inbox = Inbox::new();
         let mut outbox = Outbox::default();
+        let (mut dropped, mut looked_ms) = (0, 0);
         while !self.stop.load(Ordering::Relaxed) {
             let received = match inbox.receive(&self.socket) {
                 Ok(n) => n,
@@ -107,11 +118,24 @@ impl Worker {
             };
             let now_ms = now_ms();
             self.desk.journal.tick(now_ms);
+            if now_ms.abs_diff(looked_ms) >= LOOK_EVERY_MS {
+                looked_ms = now_ms;
+                let drops = udp::dropped(&self.socket).unwrap_or(dropped);
+                self.desk.stats.shed.add(drops.wrapping_sub(dropped).into());
+                dropped = drops;
+            }
+            let stretches = received >= CROWD && self.desk.only_answers();
             for index in 0..received {
                 let (message, source) = inbox.message(index);
                 let peer = Peer { address: source, connection: None };
                 match self.desk.answer_at(message, peer, now_ms, outbox.buffer()) {
-                    Destination::Datagram(to) => outbox.commit(to),
+                    Destination::Datagram(to) => {
+                        if stretches {
+                            let start = outbox.start();
+                            stretch(outbox.buffer(), start, STEP);
+                        }
+                        outbox.commit(to);
+                    }
                     Destination::Connection(id) => {
                         if !outbox.uncommitted().is_empty()
                             && !self.connections.send(id, outbox.uncommitted())
