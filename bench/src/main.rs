@@ -175,15 +175,17 @@ fn run(quick: bool, root: &std::path::Path, work: &std::path::Path) -> Result<()
 fn journal_table(count: usize, calls_per_day: u64) {
     let records = journal::records(count, calls_per_day, &journal::hex_call_id);
     println!(
-        "| the journal, {count} records in a segment | append, ns | sealing, records/s | bytes a call |"
+        "| the journal, {count} records in a segment | append, ns | reading a log, ns | sealing, ns | records/s | bytes a call |"
     );
-    println!("| --- | ---: | ---: | ---: |");
+    println!("| --- | ---: | ---: | ---: | ---: | ---: |");
     for measured in journal::measure(&records, 5) {
         println!(
-            "| numbers {} | {:.0} | {:.0} | {:.1} |",
+            "| numbers {} | {:.0} | {:.0} | {:.0} | {:.0} | {:.1} |",
             measured.numbers.name(),
             measured.append_ns,
-            measured.sealed_per_s,
+            measured.read_ns,
+            measured.seal_ns,
+            1e9 / (measured.read_ns + measured.seal_ns),
             measured.bytes_a_call
         );
     }

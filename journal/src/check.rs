@@ -4,130 +4,14 @@
 //! was read and names rows that were changed, dropped, added or moved. A check has no secret. Who changes a row can
 //! make its check fit; then the digest of its block of checks says in which block that was.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 
-use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::{Cells, NAMES, sha256};
-
-/// Rows whose checks share a digest in the seal.
-pub const CHECK_BLOCK: usize = 1024;
-
-/// The check of a row: SHA-256 over the segment's number, the row's place and its cells, cut to 4 bytes.
-fn check(segment: u64, place: u64, cells: &[u8]) -> u32 {
-    let mut context = Context::new(&SHA256);
-    context.update(&segment.to_le_bytes());
-    context.update(&place.to_le_bytes());
-    context.update(cells);
-    u32::from_be_bytes(context.finish().as_ref()[..4].try_into().expect("4 of 32 bytes"))
-}
-
-/// What a seal says of the rows of its segment, and what is counted of rows that are read.
-pub struct Tally {
-    segment: u64,
-    rows: u64,
-    columns: Vec<(Context, Vec<u8>)>,
-    checks: Context,
-    block: Context,
-    blocks: Vec<u8>,
-    scratch: Vec<u8>,
-}
-
-/// The digests of a segment, as its seal has them.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Digests {
-    /// By column, 16 bytes of SHA-256 in base64url.
-    pub columns: BTreeMap<String, String>,
-    /// SHA-256 over all checks, big-endian one after the other, in hex.
-    pub checks: String,
-    /// 8 bytes of SHA-256 over each block of checks, in base64url.
-    pub blocks: String,
-}
-
-impl Tally {
-    pub fn new(segment: u64) -> Tally {
-        let context = || Context::new(&SHA256);
-        Tally {
-            segment,
-            rows: 0,
-            columns: NAMES.iter().map(|_| (context(), Vec::new())).collect(),
-            checks: context(),
-            block: context(),
-            blocks: Vec::new(),
-            scratch: Vec::new(),
-        }
-    }
-
-    /// Takes the next row; gives its check.
-    pub fn add(&mut self, cells: &Cells) -> u32 {
-        let check = self.check(cells);
-        self.note(check);
-        check
-    }
-
-    /// Takes the next row with the check that a file has of it; gives the row's bytes where the check does not fit.
-    pub fn compare(&mut self, cells: &Cells, found: u32) -> Option<Box<[u8]>> {
-        let fits = self.check(cells) == found;
-        self.note(found);
-        (!fits).then(|| self.scratch.as_slice().into())
-    }
-
-    fn check(&mut self, cells: &Cells) -> u32 {
-        self.scratch.clear();
-        for (cell, (context, waiting)) in cells.iter().zip(&mut self.columns) {
-            let from = self.scratch.len();
-            cell.put(&mut self.scratch);
-            waiting.extend(&self.scratch[from..]);
-            // A digest takes long pieces faster than short ones.
-            if waiting.len() >= 4096 {
-                context.update(waiting);
-                waiting.clear();
-            }
-        }
-        check(self.segment, self.rows, &self.scratch)
-    }
-
-    fn note(&mut self, check: u32) {
-        let bytes = check.to_be_bytes();
-        self.checks.update(&bytes);
-        self.block.update(&bytes);
-        self.rows += 1;
-        if self.rows.is_multiple_of(CHECK_BLOCK as u64) {
-            self.end_block();
-        }
-    }
-
-    fn end_block(&mut self) {
-        let block = std::mem::replace(&mut self.block, Context::new(&SHA256));
-        self.blocks.extend(&block.finish().as_ref()[..8]);
-    }
-
-    pub fn rows(&self) -> u64 {
-        self.rows
-    }
-
-    pub fn finish(mut self) -> Digests {
-        if !self.rows.is_multiple_of(CHECK_BLOCK as u64) {
-            self.end_block();
-        }
-        let column = |(mut context, waiting): (Context, Vec<u8>)| {
-            context.update(&waiting);
-            URL_SAFE_NO_PAD.encode(&context.finish().as_ref()[..16])
-        };
-        Digests {
-            columns: NAMES
-                .iter()
-                .map(|name| (*name).to_owned())
-                .zip(self.columns.into_iter().map(column))
-                .collect(),
-            checks: crate::hex(self.checks.finish().as_ref()),
-            blocks: URL_SAFE_NO_PAD.encode(&self.blocks),
-        }
-    }
-}
+use crate::tally::{CHECK_BLOCK, Digests, check};
+use crate::{NAMES, sha256};
 
 impl Digests {
     /// Columns that are not as the seal has them.
@@ -400,7 +284,7 @@ pub fn file_hash(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Cell;
+    use crate::{Cell, Cells, Tally};
 
     type Plain = Vec<(i64, u32)>;
 

@@ -12,20 +12,38 @@ mod log;
 mod numbers;
 mod record;
 mod row;
+mod rows;
+mod run;
 mod seal;
+mod tally;
 
 pub use chain::{Chain, Finding, SealFile};
-pub use check::{CHECK_BLOCK, Difference, Digests, Seen, Tally, differences, file_hash};
+pub use check::{Difference, Seen, differences, file_hash};
 pub use key::{PublicKey, SigningKey};
 pub use log::{HEADER_LEN, Log, LogError, LogHead, Opening, Records, used_len};
 pub use numbers::{KeyId, Keystream, Nonce, Numbers, NumbersKey, Tokens};
 pub use record::{CALL_ID_LEN, RECORD_LEN, Record};
-pub use row::{Cell, Cells, Hidden, NAMES, Row, Shown, Text};
+pub use row::{Cell, Cells, Hidden, NAMES, Shown, Text};
+pub use rows::{Laid, Rows};
+pub use run::Run;
 pub use seal::{Entry, Event, JournalId, Removed, Sealed, SealedLog};
+pub use tally::{CHECK_BLOCK, Digests, Tally};
+
+/// The two hex digits of every byte.
+const HEX: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut table = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = [digits[byte >> 4], digits[byte & 0xf]];
+        byte += 1;
+    }
+    table
+};
 
 /// Bytes as people write them.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().flat_map(|&byte| HEX[usize::from(byte)]).map(char::from).collect()
 }
 
 /// Reads what [`hex`] writes.

@@ -147,10 +147,20 @@ impl Tokens {
     }
 }
 
+/// Digits of four bits each as one integer: pairs of digits, then pairs of pairs, all at once.
+#[inline]
+fn decimal(digits: u64) -> u64 {
+    let pair = |value: u64, bits: u32, mask: u64, weight: u64| (value & mask) + (value >> bits & mask) * weight;
+    let value = pair(digits, 4, 0x0f0f_0f0f_0f0f_0f0f, 10);
+    let value = pair(value, 8, 0x00ff_00ff_00ff_00ff, 100);
+    let value = pair(value, 16, 0x0000_ffff_0000_ffff, 10_000);
+    pair(value, 32, 0xffff_ffff, 100_000_000)
+}
+
 /// A number or malformed field in 56 bits: 15 digits as an integer, or 12 and why they are no number.
 pub(crate) fn pack(party: Party) -> Option<u64> {
     let word = party.to_word();
-    let digits = |count: u64| (0..count).fold(0, |sum, n| sum * 10 + (word >> (60 - 4 * n) & 0xf));
+    let digits = |count: u64| decimal(word.checked_shr(64 - 4 * count as u32).unwrap_or(0));
     match party {
         Party::Number(_) => Some(digits(word & 0xf)),
         Party::Malformed(_) => {
@@ -216,6 +226,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn digits_make_an_integer(digits in proptest::collection::vec(0u64..16, 0..16)) {
+            let word = digits.iter().fold(0, |word, digit| word << 4 | digit);
+            prop_assert_eq!(decimal(word), digits.iter().fold(0, |sum, digit| sum * 10 + digit));
+        }
+
         #[test]
         fn every_number_fits_56_bits(text in "\\+[1-9][0-9]{6,14}") {
             let party = Party::Number(Number::parse(&text).unwrap());

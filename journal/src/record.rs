@@ -57,6 +57,12 @@ impl Record {
         &self.call_id[..usize::from(self.call_id_len)]
     }
 
+    /// All the room of the Call-ID, and how much of it is one.
+    #[inline]
+    pub(crate) fn call_id_room(&self) -> (&[u8; CALL_ID_LEN], usize) {
+        (&self.call_id, usize::from(self.call_id_len))
+    }
+
     /// The words of the numbers are laid under `keystream`; zeros leave them as they are.
     #[inline]
     pub(crate) fn write(&self, slot: &mut [u8; RECORD_LEN], keystream: [u64; 4]) {

@@ -3,13 +3,11 @@
 //! The order is that of the columns and of [`NAMES`]. Checks are made over cells, not over the bytes of a file, so
 //! they outlive a file that another program wrote anew.
 
-use std::fmt::Write;
-
 use call::Decided;
 use numbering::{Malformed, Number, Party, ShortCode, Why};
 
 use crate::numbers::{pack, unpack};
-use crate::{Keystream, Record, Tokens};
+use crate::{HEX, Keystream, Record, Tokens};
 
 /// The columns of a segment; `check` stands behind them.
 pub const NAMES: [&str; 21] = [
@@ -59,8 +57,7 @@ impl<'a> Cell<'a> {
             }
             Cell::Bool(value) => out.extend([2, u8::from(*value)]),
             Cell::Text(text) => {
-                out.push(3);
-                out.extend((text.len() as u32).to_le_bytes());
+                out.extend(text_head(text.len()));
                 out.extend(text.as_bytes());
             }
         }
@@ -74,33 +71,81 @@ impl<'a> Cell<'a> {
     }
 }
 
-/// A short text without a heap: a number field of a row.
-#[derive(Clone, Copy, Default)]
+/// A short text as the bytes of its cell, without a heap: a number field of a row.
+#[derive(Clone, Copy)]
 pub struct Text {
-    bytes: [u8; 26],
+    cell: [u8; Text::CELL],
     len: u8,
 }
 
 impl Text {
+    /// Bytes that the longest text has room in, with what stands before it in a cell.
+    pub(crate) const CELL: usize = 32;
+    const HEAD: usize = 5;
+    /// Bytes that the longest text has room in.
+    pub const ROOM: usize = Text::CELL - Text::HEAD;
+
+    #[inline]
     fn of(text: &str) -> Text {
-        let mut made = Text::default();
-        let _ = made.write_str(text);
+        let mut made = Text { cell: [0; Text::CELL], len: text.len() as u8 };
+        made.cell[..Text::HEAD].copy_from_slice(&text_head(text.len()));
+        made.cell[Text::HEAD..][..text.len()].copy_from_slice(text.as_bytes());
+        made
+    }
+
+    /// 56 bits as 14 hex digits, with `prefix` before them.
+    #[inline]
+    fn hex(prefix: &str, value: u64) -> Text {
+        let len = prefix.len() + 14;
+        let mut made = Text { cell: [0; Text::CELL], len: len as u8 };
+        made.cell[..Text::HEAD].copy_from_slice(&text_head(len));
+        let (before, digits) = made.cell[Text::HEAD..].split_at_mut(prefix.len());
+        before.copy_from_slice(prefix.as_bytes());
+        for (two, byte) in digits[..14].chunks_exact_mut(2).zip(&value.to_be_bytes()[1..]) {
+            two.copy_from_slice(&HEX[usize::from(*byte)]);
+        }
+        made
+    }
+
+    /// `+` and the digits of a packed number.
+    fn e164(word: u64) -> Text {
+        let len = 1 + (word & 0xf) as usize;
+        let mut made = Text { cell: [0; Text::CELL], len: len as u8 };
+        made.cell[..Text::HEAD].copy_from_slice(&text_head(len));
+        made.cell[Text::HEAD] = b'+';
+        for (n, digit) in made.cell[Text::HEAD + 1..Text::HEAD + len].iter_mut().enumerate() {
+            *digit = b'0' + (word >> (60 - 4 * n) & 0xf) as u8;
+        }
         made
     }
 
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).expect("written as text")
+        std::str::from_utf8(self.as_bytes()).expect("written as text")
+    }
+
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.cell[Text::HEAD..Text::HEAD + usize::from(self.len)]
+    }
+
+    /// The text with room behind it, and how long it is.
+    #[inline]
+    pub fn room(&self) -> (&[u8; Text::ROOM], usize) {
+        (self.cell.last_chunk().expect("what is behind the head"), usize::from(self.len))
+    }
+
+    /// The bytes of the cell, as [`Cell::put`] makes them, and how many they are.
+    #[inline]
+    pub(crate) fn cell(&self) -> (&[u8; Text::CELL], usize) {
+        (&self.cell, Text::HEAD + usize::from(self.len))
     }
 }
 
-impl Write for Text {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let at = usize::from(self.len);
-        let place = self.bytes.get_mut(at..at + text.len()).ok_or(std::fmt::Error)?;
-        place.copy_from_slice(text.as_bytes());
-        self.len += text.len() as u8;
-        Ok(())
-    }
+/// What stands before a text in its cell: the tag, and the length.
+#[inline]
+pub(crate) fn text_head(len: usize) -> [u8; 5] {
+    let [a, b, c, d] = (len as u32).to_le_bytes();
+    [3, a, b, c, d]
 }
 
 /// How the numbers of a segment are written, and read where there is a key.
@@ -145,26 +190,25 @@ impl Hidden {
         })
     }
 
+    #[inline]
     fn text(&self, party: Party, keystream: u64) -> Text {
-        let mut text = Text::default();
-        if !matches!(self, Hidden::Clear) && matches!(party, Party::Malformed(_)) {
-            text = Text::of(MALFORMED);
-        }
-        let written = match self {
-            Hidden::Clear => text.write_str(&party.reveal()),
+        let prefix = if matches!(party, Party::Malformed(_)) { MALFORMED } else { "" };
+        match self {
+            Hidden::Clear => match party {
+                Party::Number(_) => Text::e164(party.to_word()),
+                _ => Text::of(&party.reveal()),
+            },
             Hidden::Hashed(tokens) => {
                 let mut bytes = [0; 8];
                 bytes[1..].copy_from_slice(&tokens.of(party));
-                write!(text, "{:014x}", u64::from_be_bytes(bytes))
+                Text::hex(prefix, u64::from_be_bytes(bytes))
             }
             Hidden::Encrypted(_) => {
                 let packed = pack(party).expect("a number or a malformed field");
-                write!(text, "{:014x}", packed ^ keystream >> 8)
+                Text::hex(prefix, packed ^ keystream >> 8)
             }
             Hidden::Closed => unreachable!("nothing is written without its key"),
-        };
-        written.expect("26 bytes are enough");
-        text
+        }
     }
 
     /// Reads the number fields of the row at a place. A field that holds what nobody writes is read as closed.
@@ -212,74 +256,50 @@ impl Hidden {
     }
 }
 
-/// Room that the texts of a row are made in, used again for each.
-#[derive(Default)]
-pub struct Row {
-    numbers: [Option<Text>; 4],
-    monitored: String,
-    basis: String,
-    call_id: String,
-}
-
-impl Row {
-    /// The cells of a record at a place of its segment, its trunk by name.
-    pub fn cells<'r>(
-        &'r mut self,
-        record: &Record,
-        trunk: &'r str,
-        place: u64,
-        hidden: &mut Hidden,
-    ) -> Cells<'r> {
-        let (call, verdict) = (&record.call, &record.verdict);
-        self.numbers = hidden.show(place, [call.calling, call.presentation, call.called, call.redirecting]);
-        self.monitored.clear();
-        for rule in verdict.monitored.iter() {
-            let space = if self.monitored.is_empty() { "" } else { " " };
-            let _ = write!(self.monitored, "{space}{}", rule.id());
-        }
-        self.basis.clear();
-        let _ = write!(self.basis, "{:016x}", record.basis);
-        self.call_id.clear();
-        self.call_id.push_str(&String::from_utf8_lossy(record.call_id()));
-        let row = &*self;
-        let maybe = |text: Option<&'r str>| text.map_or(Cell::Null, Cell::Text);
-        let number = |n: usize| maybe(row.numbers[n].as_ref().map(Text::as_str));
-        [
-            Cell::Integer(call.time_ms),
-            Cell::Text(trunk),
-            Cell::Text(call.class.name()),
-            number(0),
-            number(1),
-            number(2),
-            number(3),
-            Cell::Bool(call.privacy),
-            Cell::Bool(call.national_form),
-            Cell::Text(verdict.treatment.name()),
-            maybe(verdict.treatment.label().map(|label| label.name())),
-            Cell::Text(verdict.rule.id()),
-            Cell::Text(verdict.reason.name()),
-            Cell::Text(match verdict.decided {
-                Decided::ByNetworkNumber => "network",
-                Decided::ByPresentationNumber => "presentation",
-            }),
-            maybe(verdict.would.map(|would| would.treatment.name())),
-            maybe(verdict.would.map(|would| would.rule.id())),
-            maybe(verdict.would.map(|would| would.reason.name())),
-            maybe(Some(row.monitored.as_str()).filter(|names| !names.is_empty())),
-            Cell::Integer(i64::from(record.took_ns)),
-            Cell::Text(&row.basis),
-            Cell::Text(&row.call_id),
-        ]
-    }
+/// The cells that a row shares with others, its trunk by name; its own are null.
+pub(crate) fn shared_cells<'a>(
+    record: &Record,
+    trunk: &'a str,
+    monitored: &'a str,
+    basis: &'a str,
+) -> Cells<'a> {
+    let (call, verdict) = (&record.call, &record.verdict);
+    let maybe = |text: Option<&'a str>| text.map_or(Cell::Null, Cell::Text);
+    [
+        Cell::Null,
+        Cell::Text(trunk),
+        Cell::Text(call.class.name()),
+        Cell::Null,
+        Cell::Null,
+        Cell::Null,
+        Cell::Null,
+        Cell::Bool(call.privacy),
+        Cell::Bool(call.national_form),
+        Cell::Text(verdict.treatment.name()),
+        maybe(verdict.treatment.label().map(|label| label.name())),
+        Cell::Text(verdict.rule.id()),
+        Cell::Text(verdict.reason.name()),
+        Cell::Text(match verdict.decided {
+            Decided::ByNetworkNumber => "network",
+            Decided::ByPresentationNumber => "presentation",
+        }),
+        maybe(verdict.would.map(|would| would.treatment.name())),
+        maybe(verdict.would.map(|would| would.rule.id())),
+        maybe(verdict.would.map(|would| would.reason.name())),
+        maybe(Some(monitored).filter(|names| !names.is_empty())),
+        Cell::Null,
+        Cell::Text(basis),
+        Cell::Null,
+    ]
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::NumbersKey;
     use proptest::prelude::*;
 
-    fn ways() -> [Hidden; 3] {
+    pub(crate) fn ways() -> [Hidden; 3] {
         let key = NumbersKey::new([5; 32]);
         [
             Hidden::Clear,
@@ -320,6 +340,9 @@ mod tests {
                     let texts = [0, 1, 2, 3].map(|n| shown[n].as_ref().map(Text::as_str));
                     let read = way.read(place, texts);
                     for n in 0..4 {
+                        if let (Some(text), Hidden::Clear) = (texts[n], &way) {
+                            prop_assert_eq!(text, parties[n].reveal());
+                        }
                         match (&way, parties[n]) {
                             (Hidden::Hashed(_), Party::Number(number)) => {
                                 prop_assert_eq!(texts[n].map(str::to_owned), way.token(number));

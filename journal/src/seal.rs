@@ -9,8 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use crate::check::Digests;
-use crate::{Numbers, PublicKey, SigningKey};
+use crate::{Digests, Numbers, PublicKey, SigningKey};
 
 /// The version of entries.
 const VERSION: u32 = 1;

@@ -6,10 +6,12 @@
 //! was appended onto the disk, several times a second. The [`seal`]er turns closed logs into signed segments.
 
 pub mod bases;
+mod chunk;
 mod flush;
 mod keeper;
 pub mod keys;
 pub mod logs;
+mod pages;
 pub mod reading;
 pub mod rows;
 pub mod seal;

@@ -138,7 +138,10 @@ impl Sealer {
             Err(what) if self.chain.is_some() => self.tell(format!("keys: {what}")),
             outcome => outcome?,
         }
-        while self.seal_some(in_use, now_ms)? {}
+        // Room for the records of a segment, used again for the next: the kernel is slow to give so much.
+        let mut records = Vec::new();
+        while self.seal_some(&mut records, in_use, now_ms)? {}
+        drop(records);
         let due = self.swept_ms.is_none_or(|swept| (now_ms - swept).abs() >= SWEEP_EVERY_MS);
         if due && keep_days > 0 {
             self.sweep(keep_days, now_ms)?;
@@ -225,10 +228,15 @@ impl Sealer {
     }
 
     /// Seals the next logs that nobody writes to; false when there are none.
-    fn seal_some(&mut self, in_use: &dyn Fn() -> Vec<PathBuf>, now_ms: i64) -> Result<bool, String> {
+    fn seal_some(
+        &mut self,
+        records: &mut Vec<Record>,
+        in_use: &dyn Fn() -> Vec<PathBuf>,
+        now_ms: i64,
+    ) -> Result<bool, String> {
         let place = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
         let keys = self.keys.all_numbers()?;
-        let mut records: Vec<Record> = Vec::new();
+        records.clear();
         let mut parts: Vec<SealedLog> = Vec::new();
         let mut room = MOST;
         // Asked after the logs are listed: one that is begun in between is in neither or in both.
@@ -287,9 +295,7 @@ impl Sealer {
         if parts.is_empty() {
             return Ok(false);
         }
-        // The records of several workers overlap in time; a clock that went back leaves order to the log.
-        records.sort_by_key(|record| record.call.time_ms);
-        self.seal(&records, parts, now_ms)?;
+        self.seal(records, parts, now_ms)?;
         Ok(true)
     }
 
@@ -297,7 +303,14 @@ impl Sealer {
         let n = self.chain.as_ref().expect("found before").next;
         let mut names = TrunkNames::new(self.logs_in.clone());
         let hiding = Hiding { numbers: self.numbers, key: &self.keys.numbers, nonce: random()? };
-        let (bytes, sealed) = segment::make(n, records, &mut |record| names.of(record), &hiding)?;
+        // The records of several workers overlap in time; a clock that went back leaves order to the log. Places are
+        // sorted, not records: they are smaller.
+        let mut order: Vec<(i64, u32)> = records.iter().map(|record| record.call.time_ms).zip(0..).collect();
+        if !order.is_sorted() {
+            order.sort();
+        }
+        let ordered = order.iter().map(|&(_, at)| &records[at as usize]);
+        let (bytes, sealed) = segment::make(n, ordered, &mut |record| names.of(record), &hiding)?;
         let sealed = Sealed { logs: parts.clone(), ..sealed };
         let path = self.segments.join(name(n, "parquet"));
         durable(&path, &bytes).map_err(|error| format!("{}: {error}", path.display()))?;

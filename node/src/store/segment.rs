@@ -1,115 +1,205 @@
 //! Writes a segment: records of closed logs as a Parquet file, and what its seal says of it.
+//!
+//! The pages are made here, not by the writer of Arrow batches: rows come laid out already, which names stand in them is
+//! known by their kinds, and neither is to be found out again for every row.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::builder::{
-    BooleanBuilder, StringBuilder, StringDictionaryBuilder, TimestampMillisecondBuilder, UInt32Builder,
-};
-use arrow_array::types::Int32Type;
-use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
+use bytes::Bytes;
 use journal::{
-    Cell, Cells, Hidden, NAMES, Nonce, Numbers, NumbersKey, Record, Row, Sealed, Tally, file_hash, hex,
+    Cell, Hidden, Laid, NAMES, Nonce, Numbers, NumbersKey, Record, Rows, Run, Sealed, Text, file_hash, hex,
 };
-use parquet::arrow::arrow_writer::ArrowWriter;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
-use parquet::schema::types::ColumnPath;
+use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
+use parquet::basic::Encoding;
+use parquet::file::properties::{WriterProperties, WriterVersion};
+use parquet::file::statistics::Statistics;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
+use zstd::bulk::Compressor;
 
-use super::shelf;
+use super::chunk::{Chunk, LEVEL};
+use super::{pages, shelf};
 
-/// Rows that are handed to the writer at a time.
-const BATCH: usize = 8192;
 /// Rows of a page: what a flipped byte can hide.
 const PAGE_ROWS: usize = 8192;
 
-/// A column being built.
-enum Column {
-    Time(TimestampMillisecondBuilder),
-    Name(StringDictionaryBuilder<Int32Type>),
-    Text(StringBuilder),
-    Bool(BooleanBuilder),
-    Nanoseconds(UInt32Builder),
+/// What stands in a column.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Time,
+    /// Few texts in many rows.
+    Names,
+    Texts,
+    Bools,
+    Nanoseconds,
+    Checks,
 }
 
-impl Column {
-    fn of(name: &str) -> Column {
-        match name {
-            "time" => Column::Time(TimestampMillisecondBuilder::new().with_timezone("UTC")),
-            "calling" | "presentation" | "called" | "redirecting" | "call_id" => {
-                Column::Text(StringBuilder::new())
-            }
-            "privacy" | "national_form" => Column::Bool(BooleanBuilder::new()),
-            "took_ns" => Column::Nanoseconds(UInt32Builder::new()),
-            _ => Column::Name(StringDictionaryBuilder::new()),
-        }
-    }
-
-    fn field(&self, name: &str) -> Field {
-        let may_be_null = matches!(name, "calling" | "presentation" | "called" | "redirecting")
-            || matches!(name, "label" | "would_verdict" | "would_rule" | "would_reason" | "monitored");
-        match self {
-            Column::Time(_) => {
-                Field::new(name, DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), false)
-            }
-            Column::Name(_) => Field::new_dictionary(name, DataType::Int32, DataType::Utf8, may_be_null),
-            Column::Text(_) => Field::new(name, DataType::Utf8, may_be_null),
-            Column::Bool(_) => Field::new(name, DataType::Boolean, false),
-            Column::Nanoseconds(_) => Field::new(name, DataType::UInt32, false),
-        }
-    }
-
-    fn push(&mut self, cell: &Cell) {
-        match (self, cell) {
-            (Column::Time(column), Cell::Integer(ms)) => column.append_value(*ms),
-            (Column::Name(column), Cell::Text(text)) => column.append_value(text),
-            (Column::Name(column), _) => column.append_null(),
-            (Column::Text(column), Cell::Text(text)) => column.append_value(text),
-            (Column::Text(column), _) => column.append_null(),
-            (Column::Bool(column), Cell::Bool(value)) => column.append_value(*value),
-            (Column::Nanoseconds(column), Cell::Integer(ns)) => column.append_value(*ns as u32),
-            _ => unreachable!("the cells of a row have the types of its columns"),
-        }
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        match self {
-            Column::Time(column) => Arc::new(column.finish()),
-            Column::Name(column) => Arc::new(column.finish()),
-            Column::Text(column) => Arc::new(column.finish()),
-            Column::Bool(column) => Arc::new(column.finish()),
-            Column::Nanoseconds(column) => Arc::new(column.finish()),
-        }
+fn holds(name: &str) -> Holds {
+    match name {
+        "time" => Holds::Time,
+        "calling" | "presentation" | "called" | "redirecting" | "call_id" => Holds::Texts,
+        "privacy" | "national_form" => Holds::Bools,
+        "took_ns" => Holds::Nanoseconds,
+        "check" => Holds::Checks,
+        _ => Holds::Names,
     }
 }
 
-fn properties() -> WriterProperties {
-    let column = |name: &str| ColumnPath::from(name);
-    let zstd = |level: i32| Compression::ZSTD(ZstdLevel::try_new(level).expect("a level of zstd"));
-    let mut properties = WriterProperties::builder()
-        .set_created_by("qalqan".to_owned())
-        .set_writer_version(WriterVersion::PARQUET_1_0)
-        .set_compression(zstd(3))
-        .set_data_page_row_count_limit(PAGE_ROWS)
-        .set_statistics_enabled(EnabledStatistics::None)
-        .set_column_statistics_enabled(column("time"), EnabledStatistics::Chunk)
-        .set_column_dictionary_enabled(column("time"), false)
-        .set_column_encoding(column("time"), Encoding::DELTA_BINARY_PACKED);
-    // Numbers and Call-IDs seldom come twice. Their lengths apart from their characters is what zstd likes, and level
-    // 1 is the one that looks for no matches in noise: 16.0 bytes for 32 random hex digits, level 3 takes 16.5.
-    for name in ["calling", "presentation", "called", "redirecting", "call_id"] {
-        properties = properties
-            .set_column_dictionary_enabled(column(name), false)
-            .set_column_compression(column(name), zstd(1))
-            .set_column_encoding(column(name), Encoding::DELTA_LENGTH_BYTE_ARRAY);
+fn may_be_null(name: &str) -> bool {
+    matches!(name, "calling" | "presentation" | "called" | "redirecting")
+        || matches!(name, "label" | "would_verdict" | "would_rule" | "would_reason" | "monitored")
+}
+
+fn schema() -> Schema {
+    let field = |name: &str| {
+        let may_be_null = may_be_null(name);
+        let plain = |of: DataType| Field::new(name, of, may_be_null);
+        match holds(name) {
+            Holds::Time => plain(DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()))),
+            Holds::Names => Field::new_dictionary(name, DataType::Int32, DataType::Utf8, may_be_null),
+            Holds::Texts => plain(DataType::Utf8),
+            Holds::Bools => plain(DataType::Boolean),
+            Holds::Nanoseconds | Holds::Checks => plain(DataType::UInt32),
+        }
+    };
+    Schema::new(NAMES.into_iter().chain(["check"]).map(field).collect::<Vec<Field>>())
+}
+
+/// A column of texts that seldom come twice. Their lengths apart from their characters is what zstd likes: 16.0 bytes
+/// for 32 random hex digits.
+struct Texts {
+    chunk: Chunk,
+    may_be_null: bool,
+    there: Vec<u32>,
+    lens: Vec<i64>,
+    characters: Run,
+}
+
+impl Texts {
+    fn of(column: &ColumnDescPtr) -> Texts {
+        Texts {
+            chunk: Chunk::new(column.clone(), Encoding::DELTA_LENGTH_BYTE_ARRAY, true),
+            may_be_null: may_be_null(column.name()),
+            there: Vec::with_capacity(PAGE_ROWS),
+            lens: Vec::with_capacity(PAGE_ROWS),
+            characters: Run::default(),
+        }
     }
-    for name in ["took_ns", "check"] {
-        properties = properties
-            .set_column_dictionary_enabled(column(name), false)
-            .set_column_encoding(column(name), Encoding::PLAIN);
+
+    #[inline]
+    fn push<const N: usize>(&mut self, text: &[u8], len: usize) {
+        self.there.push(1);
+        self.lens.push(len as i64);
+        self.characters.put::<N>(text, len);
     }
-    // Noise: compressing it only costs time.
-    properties.set_column_compression(column("check"), Compression::UNCOMPRESSED).build()
+
+    #[inline]
+    fn push_number(&mut self, number: &Option<Text>) {
+        match number {
+            Some(text) => {
+                let (room, len) = text.room();
+                self.push::<{ Text::ROOM }>(room, len);
+            }
+            None => self.there.push(0),
+        }
+    }
+
+    fn end_page(&mut self, body: &mut Vec<u8>, zstd: &mut Compressor) -> std::io::Result<()> {
+        body.clear();
+        if self.may_be_null {
+            pages::levels(&self.there, body);
+        }
+        pages::deltas(&self.lens, body);
+        body.extend_from_slice(self.characters.as_slice());
+        self.chunk.page(body, self.there.len(), self.characters.len(), zstd)?;
+        self.there.clear();
+        self.lens.clear();
+        self.characters.clear();
+        Ok(())
+    }
+}
+
+/// A column that rows of a kind have the same in: names, or true and false.
+struct Shared {
+    place: usize,
+    chunk: Chunk,
+    may_be_null: bool,
+    /// By kind; none: null. A name is a place in the dictionary.
+    of_kind: Vec<Option<u32>>,
+    places: HashMap<String, u32>,
+    dictionary: Vec<u8>,
+}
+
+impl Shared {
+    fn of(place: usize, column: &ColumnDescPtr) -> Shared {
+        let encoding = match holds(column.name()) {
+            Holds::Bools => Encoding::PLAIN,
+            _ => Encoding::RLE_DICTIONARY,
+        };
+        Shared {
+            place,
+            chunk: Chunk::new(column.clone(), encoding, true),
+            may_be_null: may_be_null(column.name()),
+            of_kind: Vec::new(),
+            places: HashMap::new(),
+            dictionary: Vec::new(),
+        }
+    }
+
+    /// Learns what kinds have here that were not met before.
+    fn learn(&mut self, rows: &Rows) {
+        for kind in self.of_kind.len()..rows.kinds() {
+            let value = match rows.shared(kind, self.place) {
+                Cell::Bool(value) => Some(u32::from(value)),
+                Cell::Text(text) => Some(match self.places.get(text) {
+                    Some(&place) => place,
+                    None => {
+                        let place = self.places.len() as u32;
+                        self.places.insert(text.to_owned(), place);
+                        self.dictionary.extend((text.len() as u32).to_le_bytes());
+                        self.dictionary.extend(text.as_bytes());
+                        place
+                    }
+                }),
+                _ => None,
+            };
+            self.of_kind.push(value);
+        }
+    }
+
+    fn end_page(
+        &mut self,
+        kinds: &[u32],
+        values: &mut Vec<u32>,
+        body: &mut Vec<u8>,
+        zstd: &mut Compressor,
+    ) -> std::io::Result<()> {
+        body.clear();
+        values.clear();
+        if self.may_be_null {
+            values.extend(kinds.iter().map(|&kind| u32::from(self.of_kind[kind as usize].is_some())));
+            pages::levels(values, body);
+            values.clear();
+        }
+        values.extend(kinds.iter().filter_map(|&kind| self.of_kind[kind as usize]));
+        if self.chunk.encoding() == Encoding::PLAIN {
+            pages::bits(values, body);
+        } else {
+            let width = pages::width(self.places.len());
+            body.push(width as u8);
+            pages::hybrid(values, width, body);
+        }
+        self.chunk.page(body, kinds.len(), 0, zstd)
+    }
+}
+
+/// Integers as they are in memory, in columns without nulls.
+struct Plain {
+    chunk: Chunk,
+    values: Vec<u8>,
 }
 
 /// How the numbers of one segment are hidden.
@@ -131,53 +221,172 @@ impl Hiding<'_> {
 
 /// Makes segment `n` of records in the order of their times; gives the file and what its seal says of it, but for the
 /// logs it was made of.
-pub fn make(
+pub fn make<'r>(
     n: u64,
-    records: &[Record],
+    records: impl Iterator<Item = &'r Record>,
     trunk_name: &mut dyn FnMut(&Record) -> Arc<str>,
     hiding: &Hiding,
 ) -> Result<(Vec<u8>, Sealed), String> {
-    let mut columns: Vec<Column> = NAMES.iter().map(|name| Column::of(name)).collect();
-    let mut checks = UInt32Builder::new();
-    let mut fields: Vec<Field> = columns.iter().zip(NAMES).map(|(column, name)| column.field(name)).collect();
-    fields.push(Field::new("check", DataType::UInt32, false));
-    let schema = Arc::new(Schema::new(fields));
-    let text = |error: parquet::errors::ParquetError| error.to_string();
-    let mut writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties())).map_err(text)?;
-
-    let mut hidden = hiding.hidden();
-    let mut tally = Tally::new(n);
-    let mut row = Row::default();
-    for (batch, records) in records.chunks(BATCH).enumerate() {
-        for (index, record) in records.iter().enumerate() {
-            let trunk = trunk_name(record);
-            let place = (batch * BATCH + index) as u64;
-            let cells: Cells = row.cells(record, &trunk, place, &mut hidden);
-            columns.iter_mut().zip(&cells).for_each(|(column, cell)| column.push(cell));
-            checks.append_value(tally.add(&cells));
-        }
-        let mut arrays: Vec<ArrayRef> = columns.iter_mut().map(Column::finish).collect();
-        arrays.push(Arc::new(checks.finish()));
-        let batch = RecordBatch::try_new(schema.clone(), arrays).map_err(|error| error.to_string())?;
-        writer.write(&batch).map_err(text)?;
+    let mut making = Making::new(n, hiding).map_err(|error| error.to_string())?;
+    for record in records {
+        making.push(record, trunk_name).map_err(|error| error.to_string())?;
     }
-    let bytes = writer.into_inner().map_err(text)?;
-    let digests = tally.finish();
-    let is_hidden = hiding.numbers != Numbers::Clear;
-    let sealed = Sealed {
-        file: shelf::name(n, "parquet"),
-        sha256: file_hash(&bytes),
-        bytes: bytes.len() as u64,
-        records: records.len() as u64,
-        first_ms: records.iter().map(|record| record.call.time_ms).min(),
-        last_ms: records.iter().map(|record| record.call.time_ms).max(),
-        numbers: hiding.numbers,
-        numbers_key: is_hidden.then(|| hex(&hiding.key.id())),
-        numbers_nonce: (hiding.numbers == Numbers::Encrypted).then(|| hex(&hiding.nonce)),
-        columns: digests.columns,
-        checks: digests.checks,
-        check_blocks: digests.blocks,
-        logs: Vec::new(),
-    };
-    Ok((bytes, sealed))
+    making.finish(n, hiding).map_err(|error| error.to_string())
+}
+
+/// A segment in the making.
+struct Making {
+    schema: Schema,
+    descr: SchemaDescriptor,
+    rows: Rows,
+    /// The times of all rows, and from which on they are in no page yet.
+    times: Vec<i64>,
+    paged: usize,
+    kinds: Vec<u32>,
+    time: Chunk,
+    took: Plain,
+    numbers: [Texts; 4],
+    call_id: Texts,
+    shared: Vec<Shared>,
+    zstd: Compressor<'static>,
+    body: Vec<u8>,
+    values: Vec<u32>,
+}
+
+impl Making {
+    fn new(n: u64, hiding: &Hiding) -> Result<Making, Box<dyn std::error::Error>> {
+        let schema = schema();
+        let descr = ArrowSchemaConverter::new().convert(&schema)?;
+        let column = |name: &str| {
+            let place = NAMES.iter().position(|own| *own == name).expect("a column");
+            descr.column(place)
+        };
+        let shared = NAMES.iter().enumerate();
+        let shared = shared.filter(|(_, name)| matches!(holds(name), Holds::Names | Holds::Bools));
+        Ok(Making {
+            rows: Rows::new(n, hiding.hidden()),
+            times: Vec::new(),
+            paged: 0,
+            kinds: Vec::with_capacity(PAGE_ROWS),
+            time: Chunk::new(column("time"), Encoding::DELTA_BINARY_PACKED, true),
+            took: Plain {
+                chunk: Chunk::new(column("took_ns"), Encoding::PLAIN, true),
+                values: Vec::with_capacity(4 * PAGE_ROWS),
+            },
+            numbers: ["calling", "presentation", "called", "redirecting"].map(|name| Texts::of(&column(name))),
+            call_id: Texts::of(&column("call_id")),
+            shared: shared.map(|(place, name)| Shared::of(place, &column(name))).collect(),
+            zstd: Compressor::new(LEVEL)?,
+            body: Vec::new(),
+            values: Vec::new(),
+            schema,
+            descr,
+        })
+    }
+
+    #[inline]
+    fn push(
+        &mut self,
+        record: &Record,
+        trunk_name: &mut dyn FnMut(&Record) -> Arc<str>,
+    ) -> std::io::Result<()> {
+        let laid = self.rows.lay(record, trunk_name);
+        self.kinds.push(laid.kind);
+        self.times.push(record.call.time_ms);
+        self.took.values.extend_from_slice(&record.took_ns.to_le_bytes());
+        for (column, number) in self.numbers.iter_mut().zip(&laid.numbers) {
+            column.push_number(number);
+        }
+        self.call_id.push::<{ Laid::CALL_ID }>(laid.call_id, laid.call_id_len);
+        match self.kinds.len() == PAGE_ROWS {
+            true => self.end_page(),
+            false => Ok(()),
+        }
+    }
+
+    fn end_page(&mut self) -> std::io::Result<()> {
+        let rows = self.kinds.len();
+        if rows == 0 {
+            return Ok(());
+        }
+        let (body, zstd) = (&mut self.body, &mut self.zstd);
+        body.clear();
+        pages::deltas(&self.times[self.paged..], body);
+        self.paged = self.times.len();
+        self.time.page(body, rows, 0, zstd)?;
+        self.took.chunk.page(&self.took.values, rows, 0, zstd)?;
+        self.took.values.clear();
+        for texts in self.numbers.iter_mut().chain([&mut self.call_id]) {
+            texts.end_page(body, zstd)?;
+        }
+        for shared in &mut self.shared {
+            shared.learn(&self.rows);
+            shared.end_page(&self.kinds, &mut self.values, body, zstd)?;
+        }
+        self.kinds.clear();
+        Ok(())
+    }
+
+    fn finish(mut self, n: u64, hiding: &Hiding) -> Result<(Vec<u8>, Sealed), Box<dyn std::error::Error>> {
+        self.end_page()?;
+        let records = self.times.len() as u64;
+        let (first_ms, last_ms) = (self.times.iter().copied().min(), self.times.iter().copied().max());
+        let mut zstd = self.zstd;
+        // Noise: compressing it only costs time.
+        let mut check = Chunk::new(self.descr.column(NAMES.len()), Encoding::PLAIN, false);
+        for page in self.rows.checks().chunks(PAGE_ROWS) {
+            let bytes: Vec<u8> = page.iter().flat_map(|check| check.to_le_bytes()).collect();
+            check.page(&bytes, page.len(), 0, &mut zstd)?;
+        }
+        let times = Statistics::int64(first_ms, last_ms, None, Some(0), false);
+        let mut columns: Vec<Option<(Bytes, _)>> = (0..=NAMES.len()).map(|_| None).collect();
+        let place = |name: &str| NAMES.iter().position(|own| *own == name).expect("a column");
+        columns[place("time")] = Some(self.time.close(None, Some(times), &mut zstd)?);
+        columns[place("took_ns")] = Some(self.took.chunk.close(None, None, &mut zstd)?);
+        columns[place("call_id")] = Some(self.call_id.chunk.close(None, None, &mut zstd)?);
+        for (n, texts) in self.numbers.into_iter().enumerate() {
+            columns[place("calling") + n] = Some(texts.chunk.close(None, None, &mut zstd)?);
+        }
+        for shared in self.shared {
+            let names = (shared.dictionary.as_slice(), shared.places.len());
+            let dictionary = (shared.chunk.encoding() != Encoding::PLAIN).then_some(names);
+            columns[shared.place] = Some(shared.chunk.close(dictionary, None, &mut zstd)?);
+        }
+        columns[NAMES.len()] = Some(check.close(None, None, &mut zstd)?);
+
+        let mut properties = WriterProperties::builder()
+            .set_created_by("qalqan".to_owned())
+            .set_writer_version(WriterVersion::PARQUET_1_0)
+            .build();
+        add_encoded_arrow_schema_to_metadata(&self.schema, &mut properties);
+        let room = columns.iter().flatten().map(|(bytes, _)| bytes.len()).sum::<usize>() + (64 << 10);
+        let file = Vec::with_capacity(room);
+        let mut writer = SerializedFileWriter::new(file, self.descr.root_schema_ptr(), Arc::new(properties))?;
+        if records > 0 {
+            let mut group = writer.next_row_group()?;
+            for (bytes, close) in columns.into_iter().map(|column| column.expect("made above")) {
+                group.append_column(&bytes, close)?;
+            }
+            group.close()?;
+        }
+        let bytes = writer.into_inner()?;
+        let digests = self.rows.finish();
+        let is_hidden = hiding.numbers != Numbers::Clear;
+        let sealed = Sealed {
+            file: shelf::name(n, "parquet"),
+            sha256: file_hash(&bytes),
+            bytes: bytes.len() as u64,
+            records,
+            first_ms,
+            last_ms,
+            numbers: hiding.numbers,
+            numbers_key: is_hidden.then(|| hex(&hiding.key.id())),
+            numbers_nonce: (hiding.numbers == Numbers::Encrypted).then(|| hex(&hiding.nonce)),
+            columns: digests.columns,
+            checks: digests.checks,
+            check_blocks: digests.blocks,
+            logs: Vec::new(),
+        };
+        Ok((bytes, sealed))
+    }
 }
