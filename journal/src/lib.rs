@@ -10,6 +10,7 @@ mod check;
 mod key;
 mod log;
 mod numbers;
+mod pair;
 mod record;
 mod row;
 mod rows;

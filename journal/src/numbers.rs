@@ -150,7 +150,8 @@ impl Tokens {
 /// Digits of four bits each as one integer: pairs of digits, then pairs of pairs, all at once.
 #[inline]
 fn decimal(digits: u64) -> u64 {
-    let pair = |value: u64, bits: u32, mask: u64, weight: u64| (value & mask) + (value >> bits & mask) * weight;
+    let pair =
+        |value: u64, bits: u32, mask: u64, weight: u64| (value & mask) + (value >> bits & mask) * weight;
     let value = pair(digits, 4, 0x0f0f_0f0f_0f0f_0f0f, 10);
     let value = pair(value, 8, 0x00ff_00ff_00ff_00ff, 100);
     let value = pair(value, 16, 0x0000_ffff_0000_ffff, 10_000);

@@ -8,7 +8,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::row::{shared_cells, text_head};
 use crate::tally::{CHECK_BLOCK, Digests, Sums, check_head};
-use crate::{Cell, Cells, Hidden, NAMES, Record, Run, Text, sha256};
+use crate::{Cell, Cells, Hidden, NAMES, Record, Run, Text, pair};
 
 const TIME: usize = 0;
 const NUMBERS: usize = 3;
@@ -29,6 +29,10 @@ pub struct Rows {
     shared: Vec<Shared>,
     own: [Run; NAMES.len()],
     row: Run,
+    /// The row before, where it waits to be checked together with this one.
+    waiting: Run,
+    in_pairs: bool,
+    rows: u64,
     /// The kinds of the rows that wait to be digested.
     block: Vec<u32>,
     checks: Vec<u32>,
@@ -93,7 +97,10 @@ type Key = (u64, u64, u64);
 fn key(record: &Record) -> Key {
     let (call, verdict) = (&record.call, &record.verdict);
     let would = verdict.would.map_or(0, |would| {
-        1 << 24 | (would.rule as u64) << 16 | u64::from(would.treatment.code()) << 8 | u64::from(would.reason.code())
+        1 << 24
+            | (would.rule as u64) << 16
+            | u64::from(would.treatment.code()) << 8
+            | u64::from(would.reason.code())
     });
     let what = (verdict.rule as u64) << 16
         | u64::from(verdict.treatment.code()) << 8
@@ -137,6 +144,9 @@ impl Rows {
             shared: PIECES.into_iter().flatten().map(|&column| shared(column)).collect(),
             own: std::array::from_fn(|_| Run::default()),
             row: Run::default(),
+            waiting: Run::default(),
+            in_pairs: pair::is_fast(),
+            rows: 0,
             block: Vec::with_capacity(CHECK_BLOCK),
             checks: Vec::new(),
             lossy: Vec::new(),
@@ -146,20 +156,23 @@ impl Rows {
 
     /// Lays out the next row; the name of a trunk is asked for once for each kind.
     #[inline]
-    pub fn lay(&mut self, record: &Record, trunk: &mut dyn FnMut(&Record) -> std::sync::Arc<str>) -> Laid<'_> {
+    pub fn lay(
+        &mut self,
+        record: &Record,
+        trunk: &mut dyn FnMut(&Record) -> std::sync::Arc<str>,
+    ) -> Laid<'_> {
         let key = key(record);
         let kind = match self.known.get(&key) {
             Some(&kind) => kind,
             None => self.meet(key, record, &trunk(record)),
         };
         let [start, middle, basis] = &self.kinds[kind as usize].pieces;
-        let place = self.checks.len() as u64;
+        let place = self.rows;
         let call = &record.call;
         let parties = [call.calling, call.presentation, call.called, call.redirecting];
         let numbers = self.hidden.show(place, parties);
 
         let row = &mut self.row;
-        row.clear();
         let time = integer(call.time_ms);
         let mut head = [0; CELL];
         head[..16].copy_from_slice(&check_head(self.segment, place));
@@ -194,15 +207,31 @@ impl Rows {
         row.put::<PIECE>(&self.lossy, 5 + call_id_len);
         self.own[CALL_ID].put::<PIECE>(&self.lossy, 5 + call_id_len);
 
-        let check = sha256(row.as_slice());
-        let check = u32::from_be_bytes(check[..4].try_into().expect("4 of 32 bytes"));
-        self.checks.push(check);
-        self.sums.check(check);
+        self.rows += 1;
+        if !self.in_pairs {
+            self.check_one();
+        } else if self.waiting.is_empty() {
+            std::mem::swap(&mut self.row, &mut self.waiting);
+        } else {
+            for check in pair::first_words(&mut self.waiting, &mut self.row) {
+                self.checks.push(check);
+                self.sums.check(check);
+            }
+            self.waiting.clear();
+            self.row.clear();
+        }
         self.block.push(kind);
         if self.block.len() == CHECK_BLOCK {
             self.end_block();
         }
         Laid { kind, numbers, call_id: &self.lossy[5..], call_id_len }
+    }
+
+    fn check_one(&mut self) {
+        let check = pair::first_word(self.row.as_slice());
+        self.checks.push(check);
+        self.sums.check(check);
+        self.row.clear();
     }
 
     /// A kind that was not seen before.
@@ -272,14 +301,14 @@ impl Rows {
         }
     }
 
-    /// The checks of the rows laid out so far.
-    pub fn checks(&self) -> &[u32] {
-        &self.checks
-    }
-
-    pub fn finish(mut self) -> Digests {
+    /// The checks of all rows and the digests.
+    pub fn finish(mut self) -> (Vec<u32>, Digests) {
+        if !self.waiting.is_empty() {
+            std::mem::swap(&mut self.row, &mut self.waiting);
+            self.check_one();
+        }
         self.end_block();
-        self.sums.finish()
+        (self.checks, self.sums.finish())
     }
 }
 
@@ -342,9 +371,9 @@ mod tests {
     proptest! {
         /// The plain way: every cell made by itself, as a reader of the segment finds it.
         #[test]
-        fn makes_the_checks_and_digests_of_plain_cells(records in proptest::collection::vec(record(), 1..40), times in 1usize..70) {
+        fn makes_the_checks_and_digests_of_plain_cells(records in proptest::collection::vec(record(), 1..40), times in 1usize..70, in_pairs in any::<bool>()) {
             for (mut hidden, rows_hidden) in ways().into_iter().zip(ways()) {
-                let mut rows = Rows::new(7, rows_hidden);
+                let mut rows = Rows { in_pairs, ..Rows::new(7, rows_hidden) };
                 let mut tally = Tally::new(7);
                 let mut checks = Vec::new();
                 // More rows than a block has, now and then.
@@ -374,8 +403,7 @@ mod tests {
                         prop_assert_eq!(rows.shared(kind, column), cells[column]);
                     }
                 }
-                prop_assert_eq!(rows.checks(), checks);
-                prop_assert_eq!(rows.finish(), tally.finish());
+                prop_assert_eq!(rows.finish(), (checks, tally.finish()));
             }
         }
     }

@@ -16,7 +16,8 @@ impl Run {
             self.grow(N.max(len));
         }
         let place = &mut self.bytes[self.len..];
-        let (first, rest) = piece.split_first_chunk::<N>().expect("a piece is as long as what is copied of it");
+        let (first, rest) =
+            piece.split_first_chunk::<N>().expect("a piece is as long as what is copied of it");
         place[..N].copy_from_slice(first);
         if len > N {
             place[N..len].copy_from_slice(&rest[..len - N]);

@@ -91,7 +91,7 @@ impl Watch {
         self.http(&mut page);
         page.head("qalqan_journal_failing", "gauge", "1 while the journal takes no verdicts.");
         page.value("qalqan_journal_failing", &[], u8::from(journal_failing));
-        let help = "Logs of the journal that are written to or wait to be sealed: more and more where sealing fails.";
+        let help = "Logs of the journal that are written to or wait to be sealed: more and more where sealing fails or does not keep up.";
         page.head("qalqan_journal_logs", "gauge", help);
         let logs = crate::store::logs::logs(&setup.journal.directory);
         page.value("qalqan_journal_logs", &[], logs.map_or(0, |logs| logs.len()));

@@ -1,7 +1,7 @@
 //! A column of a segment as a chunk of a Parquet file: pages, compressed or not, a dictionary before them.
 
 use bytes::Bytes;
-use parquet::basic::{Compression, Encoding, PageType, Type, ZstdLevel};
+use parquet::basic::{Compression, Encoding, PageType, ZstdLevel};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::Result;
@@ -19,11 +19,11 @@ pub struct Chunk {
     column: ColumnDescPtr,
     encoding: Encoding,
     is_compressed: bool,
-    pages: Vec<Laid>,
+    pages: Vec<Done>,
 }
 
 /// A page, ready to be written.
-struct Laid {
+struct Done {
     bytes: Vec<u8>,
     uncompressed: usize,
     rows: usize,
@@ -40,20 +40,20 @@ impl Chunk {
         self.encoding
     }
 
-    /// Adds a page of rows; `texts` is how many bytes texts have in it, in a column of texts.
+    /// Adds a page of rows; `texts` is how many bytes texts have in it, where that is known.
     pub fn page(
         &mut self,
         body: &[u8],
         rows: usize,
-        texts: usize,
+        texts: Option<usize>,
         zstd: &mut Compressor,
     ) -> std::io::Result<()> {
         let bytes = match self.is_compressed {
             true => zstd.compress(body)?,
             false => body.to_vec(),
         };
-        let texts = (self.column.physical_type() == Type::BYTE_ARRAY).then_some(texts as i64);
-        self.pages.push(Laid { bytes, uncompressed: body.len(), rows, texts });
+        let texts = texts.map(|texts| texts as i64);
+        self.pages.push(Done { bytes, uncompressed: body.len(), rows, texts });
         Ok(())
     }
 
@@ -130,5 +130,117 @@ impl Chunk {
             offset_index: Some(index.build()),
         };
         Ok((sink.into_inner()?.into(), close))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Int64Type;
+    use arrow_array::{ArrayRef, BooleanArray, Int64Array, StringArray};
+    use arrow_schema::{DataType, Field, Schema};
+    use parquet::arrow::ArrowSchemaConverter;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::file::properties::WriterProperties;
+    use parquet::file::writer::SerializedFileWriter;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::pages;
+
+    /// Writes a column of pages and reads it with the reader of the library.
+    fn read_back(
+        kind: DataType,
+        encoding: Encoding,
+        pages: &[(Vec<u8>, usize)],
+        dictionary: Option<(&[u8], usize)>,
+    ) -> ArrayRef {
+        let schema = Schema::new(vec![Field::new(
+            "column",
+            kind,
+            dictionary.is_some() || encoding == Encoding::DELTA_LENGTH_BYTE_ARRAY,
+        )]);
+        let descr = ArrowSchemaConverter::new().convert(&schema).unwrap();
+        let mut zstd = Compressor::new(LEVEL).unwrap();
+        let mut chunk = Chunk::new(descr.column(0), encoding, true);
+        for (body, rows) in pages {
+            chunk.page(body, *rows, None, &mut zstd).unwrap();
+        }
+        let (bytes, close) = chunk.close(dictionary, None, &mut zstd).unwrap();
+        let properties = Arc::new(WriterProperties::builder().build());
+        let mut writer = SerializedFileWriter::new(Vec::new(), descr.root_schema_ptr(), properties).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        group.append_column(&bytes, close).unwrap();
+        group.close().unwrap();
+        let file = Bytes::from(writer.into_inner().unwrap());
+        let reader =
+            ParquetRecordBatchReaderBuilder::try_new(file).unwrap().with_batch_size(1 << 20).build().unwrap();
+        let batches: Vec<_> = reader.map(Result::unwrap).collect();
+        assert_eq!(batches.len(), 1);
+        batches[0].column(0).clone()
+    }
+
+    fn near() -> impl Strategy<Value = Vec<i64>> {
+        proptest::collection::vec(-3i64..40, 1..700)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+
+        #[test]
+        fn deltas_are_read_back(values in prop_oneof![near(), proptest::collection::vec(any::<i64>(), 1..300)], again in near()) {
+            let page = |values: &[i64]| {
+                let mut body = Vec::new();
+                pages::deltas(values, &mut body);
+                (body, values.len())
+            };
+            let read = read_back(DataType::Int64, Encoding::DELTA_BINARY_PACKED, &[page(&values), page(&again)], None);
+            let all = [values, again].concat();
+            prop_assert_eq!(read.as_primitive::<Int64Type>(), &Int64Array::from(all));
+        }
+
+        #[test]
+        fn texts_are_read_back(values in proptest::collection::vec(proptest::option::of("[a-z0-9]{0,20}"), 1..400)) {
+            let mut body = Vec::new();
+            let there: Vec<u32> = values.iter().map(|value| u32::from(value.is_some())).collect();
+            pages::levels(&there, &mut body);
+            let lens: Vec<i64> = values.iter().flatten().map(|text| text.len() as i64).collect();
+            pages::deltas(&lens, &mut body);
+            values.iter().flatten().for_each(|text| body.extend(text.as_bytes()));
+            let read = read_back(DataType::Utf8, Encoding::DELTA_LENGTH_BYTE_ARRAY, &[(body, values.len())], None);
+            prop_assert_eq!(read.as_string::<i32>(), &StringArray::from(values));
+        }
+
+        #[test]
+        fn names_are_read_back(names in 1usize..300, values in proptest::collection::vec(proptest::option::of(any::<u32>()), 1..900), nulls in any::<bool>()) {
+            let values: Vec<Option<u32>> = values
+                .into_iter()
+                .map(|value| value.map(|value| value % names as u32).filter(|_| !nulls))
+                .collect();
+            let mut dictionary = Vec::new();
+            for n in 0..names {
+                let name = format!("name {n}");
+                dictionary.extend((name.len() as u32).to_le_bytes());
+                dictionary.extend(name.as_bytes());
+            }
+            let mut body = Vec::new();
+            pages::levels(&values.iter().map(|value| u32::from(value.is_some())).collect::<Vec<u32>>(), &mut body);
+            let width = pages::width(names);
+            body.push(width as u8);
+            pages::hybrid(&values.iter().copied().flatten().collect::<Vec<u32>>(), width, &mut body);
+            let read = read_back(DataType::Utf8, Encoding::RLE_DICTIONARY, &[(body, values.len())], Some((&dictionary, names)));
+            let texts: Vec<Option<String>> = values.iter().map(|value| value.map(|n| format!("name {n}"))).collect();
+            prop_assert_eq!(read.as_string::<i32>(), &StringArray::from(texts));
+        }
+
+        #[test]
+        fn bits_are_read_back(values in proptest::collection::vec(any::<bool>(), 1..300)) {
+            let mut body = Vec::new();
+            pages::bits(&values.iter().map(|&value| u32::from(value)).collect::<Vec<u32>>(), &mut body);
+            let read = read_back(DataType::Boolean, Encoding::PLAIN, &[(body, values.len())], None);
+            prop_assert_eq!(read.as_boolean(), &BooleanArray::from(values));
+        }
     }
 }

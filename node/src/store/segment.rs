@@ -114,7 +114,7 @@ impl Texts {
         }
         pages::deltas(&self.lens, body);
         body.extend_from_slice(self.characters.as_slice());
-        self.chunk.page(body, self.there.len(), self.characters.len(), zstd)?;
+        self.chunk.page(body, self.there.len(), Some(self.characters.len()), zstd)?;
         self.there.clear();
         self.lens.clear();
         self.characters.clear();
@@ -192,7 +192,7 @@ impl Shared {
             body.push(width as u8);
             pages::hybrid(values, width, body);
         }
-        self.chunk.page(body, kinds.len(), 0, zstd)
+        self.chunk.page(body, kinds.len(), None, zstd)
     }
 }
 
@@ -273,7 +273,8 @@ impl Making {
                 chunk: Chunk::new(column("took_ns"), Encoding::PLAIN, true),
                 values: Vec::with_capacity(4 * PAGE_ROWS),
             },
-            numbers: ["calling", "presentation", "called", "redirecting"].map(|name| Texts::of(&column(name))),
+            numbers: ["calling", "presentation", "called", "redirecting"]
+                .map(|name| Texts::of(&column(name))),
             call_id: Texts::of(&column("call_id")),
             shared: shared.map(|(place, name)| Shared::of(place, &column(name))).collect(),
             zstd: Compressor::new(LEVEL)?,
@@ -313,8 +314,8 @@ impl Making {
         body.clear();
         pages::deltas(&self.times[self.paged..], body);
         self.paged = self.times.len();
-        self.time.page(body, rows, 0, zstd)?;
-        self.took.chunk.page(&self.took.values, rows, 0, zstd)?;
+        self.time.page(body, rows, None, zstd)?;
+        self.took.chunk.page(&self.took.values, rows, None, zstd)?;
         self.took.values.clear();
         for texts in self.numbers.iter_mut().chain([&mut self.call_id]) {
             texts.end_page(body, zstd)?;
@@ -334,9 +335,10 @@ impl Making {
         let mut zstd = self.zstd;
         // Noise: compressing it only costs time.
         let mut check = Chunk::new(self.descr.column(NAMES.len()), Encoding::PLAIN, false);
-        for page in self.rows.checks().chunks(PAGE_ROWS) {
+        let (checks, digests) = self.rows.finish();
+        for page in checks.chunks(PAGE_ROWS) {
             let bytes: Vec<u8> = page.iter().flat_map(|check| check.to_le_bytes()).collect();
-            check.page(&bytes, page.len(), 0, &mut zstd)?;
+            check.page(&bytes, page.len(), None, &mut zstd)?;
         }
         let times = Statistics::int64(first_ms, last_ms, None, Some(0), false);
         let mut columns: Vec<Option<(Bytes, _)>> = (0..=NAMES.len()).map(|_| None).collect();
@@ -370,7 +372,6 @@ impl Making {
             group.close()?;
         }
         let bytes = writer.into_inner()?;
-        let digests = self.rows.finish();
         let is_hidden = hiding.numbers != Numbers::Clear;
         let sealed = Sealed {
             file: shelf::name(n, "parquet"),
@@ -390,3 +391,6 @@ impl Making {
         Ok((bytes, sealed))
     }
 }
+
+#[cfg(test)]
+mod tests;
