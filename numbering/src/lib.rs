@@ -5,6 +5,7 @@
 //! read from a file; it says what a number is ([`Standing`]) and normalises what the wire carries.
 //! Nothing here does I/O and nothing here is Kazakh: see `plans/`.
 
+mod digits;
 mod normalise;
 mod number;
 mod party;

@@ -13,6 +13,7 @@
 //! 6. a full number without its `+`;
 //! 7. on other trunks a home national number: a known loophole, so it is normalised and said.
 
+use crate::digits::Digits;
 use crate::number::MAX_DIGITS;
 use crate::{Malformed, Number, Owner, Party, Plan, ShortCode, Why};
 
@@ -32,38 +33,34 @@ pub struct Normalised {
     pub national_form: bool,
 }
 
-/// Digits with visual separators taken out; longer text than any number is cut, which keeps it too long.
-struct Digits {
-    digits: [u8; MAX_DIGITS + 9],
-    n: usize,
-    plus: bool,
+/// What a plan says of how numbers are written, ready for comparing.
+pub(crate) struct Dialled {
+    pub country_code: Digits,
+    pub national_prefix: Option<Digits>,
+    pub international_prefixes: Vec<Digits>,
+    /// Bit n set: n digits are possible.
+    pub national_number_lengths: u32,
+    pub short_code_lengths: u32,
 }
 
-impl Digits {
-    /// None for text that is no number at all, such as a name.
-    fn read(text: &str) -> Option<Digits> {
-        let (plus, text) = match text.as_bytes() {
-            [b'+', rest @ ..] => (true, rest),
-            rest => (false, rest),
-        };
-        let mut out = Digits { digits: [0; MAX_DIGITS + 9], n: 0, plus };
-        for &byte in text {
-            match byte {
-                b'0'..=b'9' if out.n < out.digits.len() => {
-                    out.digits[out.n] = byte;
-                    out.n += 1;
-                }
-                b'0'..=b'9' => {}
-                // RFC 3966 section 3: visual separators.
-                b'-' | b'.' | b'(' | b')' | b' ' => {}
-                _ => return None,
-            }
-        }
-        (out.n > 0).then_some(out)
+impl Dialled {
+    /// `lengths` of more digits than are kept of any text can never be met.
+    pub fn lengths(lengths: &[usize]) -> u32 {
+        lengths.iter().filter(|&&n| n < 32).fold(0, |mask, n| mask | 1 << n)
     }
+}
 
-    fn as_bytes(&self) -> &[u8] {
-        &self.digits[..self.n]
+#[inline]
+fn plain(party: Party) -> Normalised {
+    Normalised { party, national_form: false }
+}
+
+/// The text behind a `+`, and whether there was one.
+#[inline]
+fn behind_plus(text: &[u8]) -> (bool, &[u8]) {
+    match text {
+        [b'+', rest @ ..] => (true, rest),
+        rest => (false, rest),
     }
 }
 
@@ -71,12 +68,22 @@ impl Plan {
     /// Normalises the text of a number field: the user part of a URI, or a column of a record.
     ///
     /// Parameters may follow a `;`: only `phone-context` is heeded (RFC 3966 section 5.1.5).
+    #[inline]
     pub fn normalise(&self, text: &str, dialling: &Dialling) -> Normalised {
+        let (plus, digits) = behind_plus(text.as_bytes());
+        match Digits::plain(digits) {
+            // More digits than a short code has, and nothing else there.
+            Some(digits) if plus => plain(self.full(digits)),
+            Some(digits) => self.without_plus(digits, dialling),
+            None => self.normalise_text(text, dialling),
+        }
+    }
+
+    fn normalise_text(&self, text: &str, dialling: &Dialling) -> Normalised {
         let (text, parameters) = match text.split_once(';') {
             Some((text, parameters)) => (text.trim(), parameters),
             None => (text.trim(), ""),
         };
-        let plain = |party| Normalised { party, national_form: false };
         if text.is_empty()
             || text.eq_ignore_ascii_case("anonymous")
             || text.eq_ignore_ascii_case("unavailable")
@@ -86,44 +93,37 @@ impl Plan {
         if text.eq_ignore_ascii_case("restricted") {
             return plain(Party::Restricted);
         }
-        let Some(read) = Digits::read(text) else {
+        let (plus, digits) = behind_plus(text.as_bytes());
+        let Some(digits) = Digits::separated(digits) else {
             return plain(Party::Malformed(Malformed::new(Why::NotANumber, text.as_bytes())));
         };
-        let digits = read.as_bytes();
-        if read.plus {
+        if plus {
             return plain(self.full(digits));
         }
         if let Some(code) = self.short_code(digits) {
             return plain(Party::Short(code));
         }
         if let Some(context) = phone_context(parameters) {
-            let mut whole = [0u8; 2 * (MAX_DIGITS + 9)];
-            let n = context.n + digits.len();
-            whole[..context.n].copy_from_slice(context.as_bytes());
-            whole[context.n..n].copy_from_slice(digits);
-            return plain(self.full(&whole[..n]));
+            return plain(self.full(digits.behind(context)));
         }
         self.without_plus(digits, dialling)
     }
 
-    fn without_plus(&self, digits: &[u8], dialling: &Dialling) -> Normalised {
-        let plain = |party| Normalised { party, national_form: false };
-        let own = dialling.international_prefixes.iter();
-        let plan = self.international_prefixes.iter().filter(|_| dialling.national);
-        for prefix in own.chain(plan) {
+    fn without_plus(&self, digits: Digits, dialling: &Dialling) -> Normalised {
+        let own = dialling.international_prefixes.iter().filter_map(|prefix| Digits::prefix(prefix));
+        let plan = self.dialled.international_prefixes.iter().filter(|_| dialling.national);
+        for prefix in own.chain(plan.copied()) {
             // A prefix is stripped only where a whole number remains: 81012345678 may be 8 and ten digits.
-            if let Some(number) = digits.strip_prefix(prefix.as_bytes()).and_then(|rest| self.assigned(rest))
-            {
+            if let Some(number) = digits.after(prefix).and_then(|rest| self.assigned(rest)) {
                 return plain(Party::Number(number));
             }
         }
         if dialling.national {
-            let trunk_form =
-                self.national_prefix.as_ref().and_then(|prefix| digits.strip_prefix(prefix.as_bytes()));
+            let trunk_form = self.dialled.national_prefix.and_then(|prefix| digits.after(prefix));
             if let Some(number) = trunk_form.and_then(|national| self.home(national)) {
                 return plain(Party::Number(number));
             }
-            let with_code = digits.strip_prefix(self.country_code.as_bytes());
+            let with_code = digits.after(self.dialled.country_code);
             if let Some(number) = with_code.and_then(|national| self.home(national)) {
                 return plain(Party::Number(number));
             }
@@ -144,42 +144,40 @@ impl Plan {
     }
 
     /// The digits of a full number; malformed ones say why.
-    fn full(&self, digits: &[u8]) -> Party {
-        match Number::from_digits(digits) {
+    #[inline]
+    fn full(&self, digits: Digits) -> Party {
+        match digits.number() {
             Ok(number) => Party::Number(number),
             Err(why) => {
                 // Some switches put the country code before an emergency number: it must pass all the same.
-                let local = digits.strip_prefix(self.country_code.as_bytes());
-                match local.and_then(ShortCode::from_digits).filter(|&code| self.is_emergency(code)) {
+                let local = digits.after(self.dialled.country_code).and_then(Digits::short_code);
+                match local.filter(|&code| self.is_emergency(code)) {
                     Some(code) => Party::Short(code),
-                    None => Party::Malformed(Malformed::new(why, digits)),
+                    None => Party::Malformed(digits.malformed(why)),
                 }
             }
         }
     }
 
     /// A full number whose country code is assigned and whose length is possible there.
-    fn assigned(&self, digits: &[u8]) -> Option<Number> {
-        let number = Number::from_digits(digits).ok()?;
+    fn assigned(&self, digits: Digits) -> Option<Number> {
+        let number = digits.number().ok()?;
         self.standing(number).fits(number).then_some(number)
     }
 
     /// A national number of the home country with its country code in front.
-    fn home(&self, national: &[u8]) -> Option<Number> {
-        if !self.national_number_lengths.contains(&national.len()) {
+    #[inline]
+    fn home(&self, national: Digits) -> Option<Number> {
+        if self.dialled.national_number_lengths >> national.count() & 1 == 0 {
             return None;
         }
-        let mut whole = [0u8; MAX_DIGITS];
-        let n = self.country_code.len() + national.len();
-        let whole = whole.get_mut(..n)?;
-        whole[..self.country_code.len()].copy_from_slice(self.country_code.as_bytes());
-        whole[self.country_code.len()..].copy_from_slice(national);
-        Number::from_digits(whole).ok()
+        national.behind(self.dialled.country_code).number().ok()
     }
 
-    fn short_code(&self, digits: &[u8]) -> Option<ShortCode> {
-        let code = ShortCode::from_digits(digits)?;
-        (self.short_code_lengths.contains(&digits.len()) || self.is_emergency(code)).then_some(code)
+    fn short_code(&self, digits: Digits) -> Option<ShortCode> {
+        let code = digits.short_code()?;
+        let usual = self.dialled.short_code_lengths >> digits.count() & 1 == 1;
+        (usual || self.is_emergency(code)).then_some(code)
     }
 }
 
@@ -189,5 +187,6 @@ fn phone_context(parameters: &str) -> Option<Digits> {
         let (name, value) = parameter.split_once('=')?;
         name.trim().eq_ignore_ascii_case("phone-context").then_some(value.trim())
     })?;
-    Digits::read(context).filter(|digits| digits.plus && digits.n <= MAX_DIGITS)
+    let digits = Digits::separated(context.strip_prefix('+')?.as_bytes())?;
+    (digits.count() <= MAX_DIGITS as u32).then_some(digits)
 }

@@ -49,6 +49,11 @@ impl Malformed {
         }
         Malformed { why, head: pack(&head[..n]) }
     }
+
+    /// Of `n` digits packed from the top of the word.
+    pub(crate) fn of_word(why: Why, word: u64, n: u32) -> Malformed {
+        Malformed { why, head: (word & !0xffff) | u64::from(n.min(12)) }
+    }
 }
 
 impl fmt::Debug for Malformed {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use crate::digits::Digits;
+use crate::normalise::Dialled;
 use crate::prefixes::PrefixTable;
 use crate::world::country_codes;
 use crate::{Number, Prefix, ShortCode};
@@ -12,11 +14,9 @@ use crate::{Number, Prefix, ShortCode};
 pub struct Plan {
     /// ISO 3166 code of the home country.
     pub country: String,
-    pub(crate) country_code: String,
-    pub(crate) national_number_lengths: Vec<usize>,
-    pub(crate) national_prefix: Option<String>,
-    pub(crate) international_prefixes: Vec<String>,
-    pub(crate) short_code_lengths: Vec<usize>,
+    country_code: String,
+    national_number_lengths: Vec<usize>,
+    pub(crate) dialled: Dialled,
     emergency: Vec<ShortCode>,
     ranges: Vec<(Prefix, Kind, Option<Holder>)>,
     holders: Vec<String>,
@@ -271,13 +271,19 @@ impl Builder {
         }
 
         let (table, standings) = builder.finish();
+        let international_prefixes = file.international_prefixes.iter();
+        let dialled = Dialled {
+            country_code: Digits::prefix(&file.country_code).expect("checked above"),
+            national_prefix: file.national_prefix.as_deref().and_then(Digits::prefix),
+            international_prefixes: international_prefixes.filter_map(|text| Digits::prefix(text)).collect(),
+            national_number_lengths: Dialled::lengths(&file.national_number_lengths),
+            short_code_lengths: Dialled::lengths(&file.short_code_lengths),
+        };
         Ok(Plan {
             country: file.country,
             country_code: file.country_code,
             national_number_lengths: file.national_number_lengths,
-            national_prefix: file.national_prefix,
-            international_prefixes: file.international_prefixes,
-            short_code_lengths: file.short_code_lengths,
+            dialled,
             emergency,
             ranges,
             holders,
