@@ -67,11 +67,11 @@ impl Mapping {
     }
 }
 
-/// One recorded call, its fields as text.
+/// One recorded call, its fields as text; its trunk as the reader's caller knows it.
 #[derive(Clone, Copy, Debug)]
-pub struct Row<'a> {
+pub struct Row<'a, Trunk = &'a str> {
     pub time_ms: i64,
-    pub trunk: &'a str,
+    pub trunk: Trunk,
     pub calling: &'a str,
     pub presentation: &'a str,
     pub called: &'a str,
@@ -134,16 +134,18 @@ impl Recording {
     }
 }
 
-/// Hands over every row of records; the error of a row stops the reading and gets its place.
-pub fn read(
+/// Hands over every row of records; the error of a row stops the reading and gets its place. `trunk` finds what a
+/// trunk's name stands for: where a file keeps names apart from rows, it is asked once a name, not once a row.
+pub fn read<Trunk: Copy>(
     recording: Recording,
     mapping: &Mapping,
     progress: &mut dyn Progress,
-    mut each: impl FnMut(Row) -> Result<(), String>,
+    trunk: impl Fn(&str) -> Result<Trunk, String>,
+    each: impl FnMut(Row<Trunk>) -> Result<(), String>,
 ) -> Result<(), String> {
     match recording.form {
-        Form::Parquet => parquet_file::read(recording, mapping, progress, &mut each),
-        Form::Csv => csv_file::read(recording, mapping, progress, &mut each),
+        Form::Parquet => parquet_file::read(recording, mapping, progress, trunk, each),
+        Form::Csv => csv_file::read(recording, mapping, progress, trunk, each),
         Form::Capture => Err("a capture has packets, not rows".to_owned()),
     }
 }

@@ -100,14 +100,11 @@ fn replay_records(
     judged: &mut Judged,
 ) -> Result<(), String> {
     let policy = &setup.policy;
-    // Rows of one trunk come in runs.
-    let mut trunk = TrunkId(0);
-    records::read(recording, mapping, bar, |row| {
-        if policy.trunk(trunk).name != row.trunk {
-            trunk = policy
-                .trunk_named(row.trunk)
-                .ok_or_else(|| format!("trunk \"{}\" is not in the configuration", row.trunk))?;
-        }
+    let trunk_named = |name: &str| {
+        let unknown = || format!("trunk \"{name}\" is not in the configuration");
+        policy.trunk_named(name).ok_or_else(unknown)
+    };
+    records::read(recording, mapping, bar, trunk_named, |row| {
         let fields = Fields {
             calling: &from_text(policy, row.calling),
             presentation: &from_text(policy, row.presentation),
@@ -115,8 +112,8 @@ fn replay_records(
             redirecting: &from_text(policy, row.redirecting),
             privacy: false,
         };
-        let call = policy.intake(row.time_ms, trunk, &fields);
-        judged.add(row.time_ms, trunk, None, &screen(policy, &call))
+        let call = policy.intake(row.time_ms, row.trunk, &fields);
+        judged.add(row.time_ms, row.trunk, None, &screen(policy, &call))
     })
 }
 

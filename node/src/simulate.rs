@@ -75,7 +75,7 @@ pub fn simulate(args: &SimulateArgs, _language: Language, out: &mut impl Write) 
 fn write(records: &mut CallWriter, country: &Country, event: &Event) -> Result<(), String> {
     let row = records::Row {
         time_ms: event.time_ms,
-        trunk: &country.trunks()[event.trunk].name,
+        trunk: country.trunks()[event.trunk].name.as_str(),
         calling: &event.calling,
         presentation: &event.presentation,
         called: &event.called,

@@ -61,8 +61,9 @@ fn emergency(policy: &Policy, called: &str, time_ms: i64) -> Option<Call> {
 }
 
 /// The number field of a record or of a command line, which may be a URI as it stood on the wire.
+#[inline]
 pub fn from_text<'a>(policy: &Policy, text: &'a str) -> Cow<'a, str> {
-    if !text.contains(':') {
+    if !has_colon(text.as_bytes()) {
         return Cow::Borrowed(text);
     }
     match Address::parse(text.as_bytes()) {
@@ -70,6 +71,17 @@ pub fn from_text<'a>(policy: &Policy, text: &'a str) -> Cow<'a, str> {
         Some(uri) if uri.scheme != Scheme::Other => number(uri),
         _ => Cow::Borrowed(text),
     }
+}
+
+/// Whether there is a colon; numbers are short, so eight characters at a time in ordinary registers.
+#[inline]
+fn has_colon(text: &[u8]) -> bool {
+    let (Some(first), Some(last), 8..=16) = (text.first_chunk(), text.last_chunk(), text.len()) else {
+        return text.contains(&b':');
+    };
+    let zero_where_colon = |eight: &[u8; 8]| u64::from_ne_bytes(*eight) ^ u64::from_ne_bytes([b':'; 8]);
+    let has_zero = |x: u64| x.wrapping_sub(0x0101_0101_0101_0101) & !x & 0x8080_8080_8080_8080 != 0;
+    has_zero(zero_where_colon(first)) || has_zero(zero_where_colon(last))
 }
 
 /// The text of the number an address holds; a name where it holds a name.

@@ -2,11 +2,12 @@
 
 use super::{Mapping, Progress, Recording, Row, time};
 
-pub fn read(
+pub fn read<Trunk: Copy>(
     recording: Recording,
     mapping: &Mapping,
     progress: &mut dyn Progress,
-    each: &mut dyn FnMut(Row) -> Result<(), String>,
+    trunk: impl Fn(&str) -> Result<Trunk, String>,
+    mut each: impl FnMut(Row<Trunk>) -> Result<(), String>,
 ) -> Result<(), String> {
     let length = recording.length;
     progress.total(length);
@@ -47,12 +48,13 @@ pub fn read(
             let text = std::str::from_utf8(&record[place]);
             *field = text.map_err(|_| at_line(format!("column \"{}\" is not UTF-8", names[place])))?.trim();
         }
-        let [when, trunk, calling, presentation, called, redirecting] = fields;
+        let [when, name, calling, presentation, called, redirecting] = fields;
         let time_ms = time::parse(when).ok_or_else(|| {
             at_line(format!(
                 "time \"{when}\" is not a time: write 2026-03-02T12:00:00Z, or seconds since 1970"
             ))
         })?;
+        let trunk = trunk(name).map_err(at_line)?;
         each(Row { time_ms, trunk, calling, presentation, called, redirecting }).map_err(at_line)?;
         rows += 1;
         if rows.is_multiple_of(8192) {

@@ -14,7 +14,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, StringViewArray, Ti
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use call::Verdict;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
@@ -25,21 +25,29 @@ use crate::config::explain_io;
 
 const ROWS: usize = 8192;
 
-pub fn read(
+pub fn read<Trunk: Copy>(
     recording: Recording,
     mapping: &Mapping,
     progress: &mut dyn Progress,
-    each: &mut dyn FnMut(Row) -> Result<(), String>,
+    trunk: impl Fn(&str) -> Result<Trunk, String>,
+    mut each: impl FnMut(Row<Trunk>) -> Result<(), String>,
 ) -> Result<(), String> {
     if recording.length == 0 {
         return Err("the file is empty: no Parquet".to_owned());
     }
     let broken = |error: String| format!("not a whole Parquet file: {}", error.replace('\n', " "));
-    let builder = ParquetRecordBatchReaderBuilder::try_new(recording.file)
+    let options = ArrowReaderOptions::new();
+    let metadata = ArrowReaderMetadata::load(&recording.file, options.clone())
         .map_err(|error| broken(error.to_string()))?;
-    progress.total(builder.metadata().file_metadata().num_rows().max(0) as u64);
-    let names: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let fields = metadata.schema().fields();
+    let names: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
     let places = mapping.places(&names)?;
+    let schema = Schema::new(fields.iter().enumerate().map(|(index, field)| as_read(field, index, &places)).collect::<Vec<_>>());
+    let metadata =
+        ArrowReaderMetadata::try_new(metadata.metadata().clone(), options.with_schema(Arc::new(schema)))
+            .map_err(|error| broken(error.to_string()))?;
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(recording.file, metadata);
+    progress.total(builder.metadata().file_metadata().num_rows().max(0) as u64);
     let mut wanted: Vec<usize> = places.iter().flatten().copied().collect();
     wanted.sort_unstable();
     wanted.dedup();
@@ -69,12 +77,14 @@ pub fn read(
                 None => Texts::None,
             });
         }
+        let mut trunks = Trunks { texts: &texts[0], known: Vec::new() };
         for (index, time) in times.into_iter().enumerate() {
             let at_row = |what: String| format!("row {}: {what}", rows + index as u64 + 1);
             let time_ms = time.ok_or_else(|| at_row("no time, or none that can be read".to_owned()))?;
+            let trunk = trunks.get(index, &trunk).map_err(at_row)?;
             each(Row {
                 time_ms,
-                trunk: texts[0].get(index),
+                trunk,
                 calling: texts[1].get(index),
                 presentation: texts[2].get(index),
                 called: texts[3].get(index),
@@ -86,6 +96,51 @@ pub fn read(
         progress.done(rows);
     }
     Ok(())
+}
+
+/// In what form a column is read: names of trunks as a dictionary, other texts as views into the file's pages.
+fn as_read(field: &Arc<Field>, index: usize, places: &[Option<usize>; 6]) -> Arc<Field> {
+    let is_text = |data_type: &DataType| {
+        matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+    };
+    let holds_text = match field.data_type() {
+        DataType::Dictionary(_, value) => is_text(value),
+        other => is_text(other),
+    };
+    if !holds_text || !places.contains(&Some(index)) {
+        return field.clone();
+    }
+    let read = if places[1] == Some(index) {
+        DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+    } else if std::env::var("VIEW").is_ok() { DataType::Utf8View } else {
+        DataType::Utf8
+    };
+    Arc::new(field.as_ref().clone().with_data_type(read))
+}
+
+/// The trunks of a batch: each name of its dictionary is looked up once.
+struct Trunks<'a, Trunk> {
+    texts: &'a Texts<'a>,
+    known: Vec<Option<Trunk>>,
+}
+
+impl<Trunk: Copy> Trunks<'_, Trunk> {
+    #[inline]
+    fn get(&mut self, index: usize, find: impl Fn(&str) -> Result<Trunk, String>) -> Result<Trunk, String> {
+        let key = match self.texts {
+            Texts::Dictionary(array, _) if array.is_valid(index) => array.keys().value(index) as usize,
+            _ => return find(self.texts.get(index)),
+        };
+        if let Some(Some(trunk)) = self.known.get(key) {
+            return Ok(*trunk);
+        }
+        let trunk = find(self.texts.get(index))?;
+        if self.known.len() <= key {
+            self.known.resize(key + 1, None);
+        }
+        self.known[key] = Some(trunk);
+        Ok(trunk)
+    }
 }
 
 fn times(name: &str, array: &ArrayRef) -> Result<Vec<Option<i64>>, String> {

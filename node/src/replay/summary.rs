@@ -15,6 +15,8 @@ pub struct Summary {
     by_rule: [[u64; Treatment::ALL.len()]; Rule::ALL.len()],
     by_trunk: Vec<[u64; Treatment::ALL.len()]>,
     by_hour: BTreeMap<i64, [u64; Treatment::ALL.len()]>,
+    /// Calls come mostly in the order of time: those of the hour that is being counted.
+    hour: (i64, [u64; Treatment::ALL.len()]),
     would: [[u64; Treatment::ALL.len()]; Rule::ALL.len()],
     /// What else a capture held.
     pub heard: Option<Heard>,
@@ -31,6 +33,7 @@ impl Summary {
             by_rule: Default::default(),
             by_trunk,
             by_hour: BTreeMap::new(),
+            hour: Default::default(),
             would: Default::default(),
             heard: None,
         }
@@ -41,10 +44,20 @@ impl Summary {
         self.calls += 1;
         self.by_rule[verdict.rule as usize][treatment] += 1;
         self.by_trunk[usize::from(trunk.0)][treatment] += 1;
-        self.by_hour.entry(time_ms.div_euclid(HOUR_MS)).or_default()[treatment] += 1;
+        let since = time_ms.wrapping_sub(self.hour.0.wrapping_mul(HOUR_MS));
+        if !(0..HOUR_MS).contains(&since) {
+            self.turn_to(time_ms.div_euclid(HOUR_MS));
+        }
+        self.hour.1[treatment] += 1;
         if let Some(would) = verdict.would {
             self.would[would.rule as usize][usize::from(would.treatment.code())] += 1;
         }
+    }
+
+    #[cold]
+    fn turn_to(&mut self, hour: i64) {
+        let (before, counts) = std::mem::replace(&mut self.hour, (hour, Default::default()));
+        add(self.by_hour.entry(before).or_default(), &counts);
     }
 
     /// Calls by the name of their treatment.
@@ -93,7 +106,9 @@ impl Summary {
             }
         }
         head(out, &format!("{} (UTC)", w("hour")))?;
-        for (&hour, counts) in &self.by_hour {
+        let mut by_hour = self.by_hour.clone();
+        add(by_hour.entry(self.hour.0).or_default(), &self.hour.1);
+        for (&hour, counts) in by_hour.iter().filter(|(_, counts)| counts.iter().any(|&n| n > 0)) {
             let time =
                 jiff::Timestamp::from_millisecond(hour * HOUR_MS).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
             row(out, &time.to_string()[..13].replace('T', " "), counts)?;
@@ -103,6 +118,10 @@ impl Summary {
             None => Ok(()),
         }
     }
+}
+
+fn add(sum: &mut [u64], counts: &[u64]) {
+    sum.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
 }
 
 pub(super) fn by_name(counts: &[u64; Treatment::ALL.len()], name: &str) -> u64 {
