@@ -27,7 +27,7 @@ use crate::traces::Origin;
 use answers::Reply;
 pub use checks::Refusal;
 use checks::Required;
-pub use fields::{UNKNOWN_SOURCE, emergency_call, from_text, read as read_call};
+pub use fields::{UNKNOWN_SOURCE, emergency_call, from_record, from_text, read as read_call};
 
 /// What one worker needs to answer requests.
 pub struct Door<'w> {

@@ -11,7 +11,7 @@ use screening::{Fields, screen};
 
 use crate::capture;
 use crate::config::Setup;
-use crate::door::from_text;
+use crate::door::from_record;
 use crate::progress::Bar;
 use crate::records::{self, Form, Mapping, Recording};
 use sink::Sink;
@@ -106,13 +106,13 @@ fn replay_records(
     };
     records::read(recording, mapping, bar, trunk_named, |row| {
         let fields = Fields {
-            calling: &from_text(policy, row.calling),
-            presentation: &from_text(policy, row.presentation),
-            called: &from_text(policy, row.called),
-            redirecting: &from_text(policy, row.redirecting),
+            calling: row.calling,
+            presentation: row.presentation,
+            called: row.called,
+            redirecting: row.redirecting,
             privacy: false,
         };
-        let call = policy.intake(row.time_ms, row.trunk, &fields);
+        let call = from_record(policy, row.time_ms, row.trunk, &fields);
         judged.add(row.time_ms, row.trunk, None, &screen(policy, &call))
     })
 }

@@ -61,9 +61,8 @@ fn emergency(policy: &Policy, called: &str, time_ms: i64) -> Option<Call> {
 }
 
 /// The number field of a record or of a command line, which may be a URI as it stood on the wire.
-#[inline]
 pub fn from_text<'a>(policy: &Policy, text: &'a str) -> Cow<'a, str> {
-    if !has_colon(text.as_bytes()) {
+    if !text.contains(':') {
         return Cow::Borrowed(text);
     }
     match Address::parse(text.as_bytes()) {
@@ -73,15 +72,33 @@ pub fn from_text<'a>(policy: &Policy, text: &'a str) -> Cow<'a, str> {
     }
 }
 
+/// The call of a record's fields, each as [`from_text`] reads it.
+#[inline]
+pub fn from_record(policy: &Policy, time_ms: i64, trunk: TrunkId, fields: &Fields) -> Call {
+    let Fields { calling, presentation, called, redirecting, privacy } = *fields;
+    if ![calling, presentation, called, redirecting].into_iter().any(has_colon) {
+        return policy.intake(time_ms, trunk, fields);
+    }
+    let [calling, presentation, called, redirecting] =
+        [calling, presentation, called, redirecting].map(|text| from_text(policy, text));
+    let (calling, presentation) = (&*calling, &*presentation);
+    let fields = Fields { calling, presentation, called: &called, redirecting: &redirecting, privacy };
+    policy.intake(time_ms, trunk, &fields)
+}
+
 /// Whether there is a colon; numbers are short, so eight characters at a time in ordinary registers.
 #[inline]
-fn has_colon(text: &[u8]) -> bool {
+fn has_colon(text: &str) -> bool {
+    let text = text.as_bytes();
+    if text.is_empty() {
+        return false;
+    }
     let (Some(first), Some(last), 8..=16) = (text.first_chunk(), text.last_chunk(), text.len()) else {
         return text.contains(&b':');
     };
-    let zero_where_colon = |eight: &[u8; 8]| u64::from_ne_bytes(*eight) ^ u64::from_ne_bytes([b':'; 8]);
+    let zero_at_colon = |eight: &[u8; 8]| u64::from_ne_bytes(*eight) ^ u64::from_ne_bytes([b':'; 8]);
     let has_zero = |x: u64| x.wrapping_sub(0x0101_0101_0101_0101) & !x & 0x8080_8080_8080_8080 != 0;
-    has_zero(zero_where_colon(first)) || has_zero(zero_where_colon(last))
+    has_zero(zero_at_colon(first)) || has_zero(zero_at_colon(last))
 }
 
 /// The text of the number an address holds; a name where it holds a name.
@@ -147,4 +164,17 @@ fn privacy(request: &Request) -> bool {
     tokens
         .map(<[u8]>::trim_ascii)
         .any(|token| [&b"id"[..], b"user", b"header"].iter().any(|hidden| token.eq_ignore_ascii_case(hidden)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn colons_are_found_wherever_they_stand(text in "[0-9:;<9=\\x01\u{80}]{0,20}") {
+            prop_assert_eq!(has_colon(&text), text.chars().any(|char| char == ':'));
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use arrow_array::builder::{StringBuilder, StringDictionaryBuilder, UInt64Builder};
 use arrow_array::cast::AsArray;
@@ -10,11 +10,13 @@ use arrow_array::types::{
     Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
     TimestampSecondType, UInt64Type,
 };
-use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, StringViewArray, TimestampMillisecondArray};
+use arrow_array::{Array, ArrayRef, Int32Array, RecordBatch, StringArray, TimestampMillisecondArray};
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use call::Verdict;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use parquet::arrow::arrow_writer::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
@@ -24,6 +26,7 @@ use super::{Mapping, Progress, Recording, Row, time};
 use crate::config::explain_io;
 
 const ROWS: usize = 8192;
+const BATCHES_AHEAD: usize = 2;
 
 pub fn read<Trunk: Copy>(
     recording: Recording,
@@ -42,7 +45,9 @@ pub fn read<Trunk: Copy>(
     let fields = metadata.schema().fields();
     let names: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
     let places = mapping.places(&names)?;
-    let schema = Schema::new(fields.iter().enumerate().map(|(index, field)| as_read(field, index, &places)).collect::<Vec<_>>());
+    let schema = Schema::new(
+        fields.iter().enumerate().map(|(index, field)| as_read(field, index, &places)).collect::<Vec<_>>(),
+    );
     let metadata =
         ArrowReaderMetadata::try_new(metadata.metadata().clone(), options.with_schema(Arc::new(schema)))
             .map_err(|error| broken(error.to_string()))?;
@@ -52,57 +57,56 @@ pub fn read<Trunk: Copy>(
     wanted.sort_unstable();
     wanted.dedup();
     let projection = ProjectionMask::roots(builder.parquet_schema(), wanted.iter().copied());
-    let reader = builder
-        .with_projection(projection)
-        .with_batch_size(ROWS)
-        .build()
-        .map_err(|error| broken(error.to_string()))?;
+    let reader = builder.with_projection(projection).with_batch_size(ROWS);
+    let reader = reader.build().map_err(|error| broken(error.to_string()))?;
 
-    let mut rows = 0u64;
-    for batch in reader {
-        let batch = batch.map_err(|error| broken(error.to_string()))?;
-        let column = |place: usize| -> (&str, &ArrayRef) {
-            let index = wanted.iter().position(|&wanted| wanted == place).expect("projected");
-            (&names[place], batch.column(index))
-        };
-        let (name, array) = column(places[0].expect("time cannot be left out"));
-        let times = times(name, array)?;
-        let mut texts = Vec::with_capacity(5);
-        for place in &places[1..] {
-            texts.push(match place {
-                Some(place) => {
+    // One thread reads ahead while this one hands rows over.
+    std::thread::scope(|scope| {
+        let (send, batches) = mpsc::sync_channel(BATCHES_AHEAD);
+        scope.spawn(move || reader.into_iter().try_for_each(|batch| send.send(batch)));
+        let mut rows = 0u64;
+        for batch in batches {
+            let batch = batch.map_err(|error| broken(error.to_string()))?;
+            let column = |place: usize| -> (&str, &ArrayRef) {
+                let index = wanted.iter().position(|&wanted| wanted == place).expect("projected");
+                (&names[place], batch.column(index))
+            };
+            let (name, array) = column(places[0].expect("time cannot be left out"));
+            let times = times(name, array)?;
+            let (name, array) = column(places[1].expect("trunk cannot be left out"));
+            let mut trunks = Trunks::of(name, array)?;
+            let mut texts = [Texts(None), Texts(None), Texts(None), Texts(None)];
+            for (texts, place) in texts.iter_mut().zip(&places[2..]) {
+                if let Some(place) = place {
                     let (name, array) = column(*place);
-                    Texts::of(name, array)?
+                    *texts = Texts::of(name, array)?;
                 }
-                None => Texts::None,
-            });
+            }
+            let [calling, presentation, called, redirecting] = &texts;
+            for (index, time) in times.into_iter().enumerate() {
+                let at_row = |what: String| format!("row {}: {what}", rows + index as u64 + 1);
+                let time_ms = time.ok_or_else(|| at_row("no time, or none that can be read".to_owned()))?;
+                each(Row {
+                    time_ms,
+                    trunk: trunks.get(index, &trunk).map_err(at_row)?,
+                    calling: calling.get(index),
+                    presentation: presentation.get(index),
+                    called: called.get(index),
+                    redirecting: redirecting.get(index),
+                })
+                .map_err(at_row)?;
+            }
+            rows += batch.num_rows() as u64;
+            progress.done(rows);
         }
-        let mut trunks = Trunks { texts: &texts[0], known: Vec::new() };
-        for (index, time) in times.into_iter().enumerate() {
-            let at_row = |what: String| format!("row {}: {what}", rows + index as u64 + 1);
-            let time_ms = time.ok_or_else(|| at_row("no time, or none that can be read".to_owned()))?;
-            let trunk = trunks.get(index, &trunk).map_err(at_row)?;
-            each(Row {
-                time_ms,
-                trunk,
-                calling: texts[1].get(index),
-                presentation: texts[2].get(index),
-                called: texts[3].get(index),
-                redirecting: texts[4].get(index),
-            })
-            .map_err(at_row)?;
-        }
-        rows += batch.num_rows() as u64;
-        progress.done(rows);
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
-/// In what form a column is read: names of trunks as a dictionary, other texts as views into the file's pages.
+/// In what form a column is read: names of trunks as a dictionary, other texts one after the other.
 fn as_read(field: &Arc<Field>, index: usize, places: &[Option<usize>; 6]) -> Arc<Field> {
-    let is_text = |data_type: &DataType| {
-        matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
-    };
+    let is_text =
+        |data_type: &DataType| matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     let holds_text = match field.data_type() {
         DataType::Dictionary(_, value) => is_text(value),
         other => is_text(other),
@@ -110,34 +114,40 @@ fn as_read(field: &Arc<Field>, index: usize, places: &[Option<usize>; 6]) -> Arc
     if !holds_text || !places.contains(&Some(index)) {
         return field.clone();
     }
-    let read = if places[1] == Some(index) {
-        DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
-    } else if std::env::var("VIEW").is_ok() { DataType::Utf8View } else {
-        DataType::Utf8
+    let read = match places[1] == Some(index) {
+        true => DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
+        false => DataType::Utf8,
     };
     Arc::new(field.as_ref().clone().with_data_type(read))
 }
 
 /// The trunks of a batch: each name of its dictionary is looked up once.
 struct Trunks<'a, Trunk> {
-    texts: &'a Texts<'a>,
+    keys: Option<&'a Int32Array>,
+    names: Texts,
     known: Vec<Option<Trunk>>,
 }
 
-impl<Trunk: Copy> Trunks<'_, Trunk> {
+impl<'a, Trunk: Copy> Trunks<'a, Trunk> {
+    fn of(name: &str, array: &'a ArrayRef) -> Result<Trunks<'a, Trunk>, String> {
+        let Some(dictionary) = array.as_dictionary_opt::<Int32Type>() else {
+            return Ok(Trunks { keys: None, names: Texts::of(name, array)?, known: Vec::new() });
+        };
+        let names = Texts::of(name, dictionary.values())?;
+        Ok(Trunks { keys: Some(dictionary.keys()), names, known: vec![None; dictionary.values().len()] })
+    }
+
     #[inline]
     fn get(&mut self, index: usize, find: impl Fn(&str) -> Result<Trunk, String>) -> Result<Trunk, String> {
-        let key = match self.texts {
-            Texts::Dictionary(array, _) if array.is_valid(index) => array.keys().value(index) as usize,
-            _ => return find(self.texts.get(index)),
-        };
-        if let Some(Some(trunk)) = self.known.get(key) {
-            return Ok(*trunk);
+        let Some(keys) = self.keys else { return find(self.names.get(index)) };
+        if keys.is_null(index) {
+            return find("");
         }
-        let trunk = find(self.texts.get(index))?;
-        if self.known.len() <= key {
-            self.known.resize(key + 1, None);
+        let key = keys.value(index) as usize;
+        if let Some(trunk) = self.known[key] {
+            return Ok(trunk);
         }
+        let trunk = find(self.names.get(key))?;
         self.known[key] = Some(trunk);
         Ok(trunk)
     }
@@ -162,52 +172,32 @@ fn times(name: &str, array: &ArrayRef) -> Result<Vec<Option<i64>>, String> {
     })
 }
 
-/// A column of text in any of the forms that writers choose.
-enum Texts<'a> {
-    None,
-    Small(&'a StringArray),
-    Large(&'a arrow_array::LargeStringArray),
-    View(&'a StringViewArray),
-    Dictionary(&'a arrow_array::DictionaryArray<Int32Type>, &'a StringArray),
-    /// Numbers kept as numbers.
-    Rendered(Vec<String>),
-}
+/// A column of text; none: every row's is empty.
+struct Texts(Option<StringArray>);
 
-impl<'a> Texts<'a> {
-    fn of(name: &str, array: &'a ArrayRef) -> Result<Texts<'a>, String> {
-        Ok(match array.data_type() {
-            DataType::Utf8 => Texts::Small(array.as_string()),
-            DataType::LargeUtf8 => Texts::Large(array.as_string()),
-            DataType::Utf8View => Texts::View(array.as_string_view()),
-            DataType::Null => Texts::None,
-            DataType::Dictionary(key, value) if **key == DataType::Int32 && **value == DataType::Utf8 => {
-                let array = array.as_dictionary::<Int32Type>();
-                Texts::Dictionary(array, array.values().as_string())
-            }
-            DataType::Int64 => Texts::Rendered(rendered(array.as_primitive::<Int64Type>().iter())),
-            DataType::UInt64 => Texts::Rendered(rendered(array.as_primitive::<UInt64Type>().iter())),
+impl Texts {
+    fn of(name: &str, array: &ArrayRef) -> Result<Texts, String> {
+        Ok(Texts(match array.data_type() {
+            DataType::Utf8 => Some(array.as_string().clone()),
+            DataType::Null => None,
+            // Numbers kept as numbers.
+            DataType::Int64 => Some(rendered(array.as_primitive::<Int64Type>().iter())),
+            DataType::UInt64 => Some(rendered(array.as_primitive::<UInt64Type>().iter())),
             other => return Err(format!("column \"{name}\" is of type {other}: text is expected")),
-        })
+        }))
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(&self, index: usize) -> &str {
-        match self {
-            Texts::None => "",
-            Texts::Small(array) if array.is_valid(index) => array.value(index),
-            Texts::Large(array) if array.is_valid(index) => array.value(index),
-            Texts::View(array) if array.is_valid(index) => array.value(index),
-            Texts::Dictionary(array, values) if array.is_valid(index) => {
-                values.value(array.keys().value(index) as usize)
-            }
-            Texts::Rendered(texts) => &texts[index],
+        match &self.0 {
+            Some(array) if array.is_valid(index) => array.value(index),
             _ => "",
         }
     }
 }
 
-fn rendered<T: ToString>(values: impl Iterator<Item = Option<T>>) -> Vec<String> {
-    values.map(|value| value.map_or(String::new(), |value| value.to_string())).collect()
+fn rendered<T: ToString>(values: impl Iterator<Item = Option<T>>) -> StringArray {
+    values.map(|value| value.map(|value| value.to_string())).collect()
 }
 
 fn writer(path: &Path, schema: Arc<Schema>) -> Result<ArrowWriter<File>, String> {
