@@ -58,8 +58,12 @@ def longest(entries, digits):
 
 
 def until(text):
-    return NEVER if not text else datetime.datetime.fromisoformat(text).replace(
-        tzinfo=datetime.timezone.utc) + datetime.timedelta(days=1)
+    """A date counts to its end, a time to itself."""
+    if not text:
+        return NEVER
+    if "T" in text:
+        return datetime.datetime.fromisoformat(text)
+    return datetime.datetime.fromisoformat(f"{text}T00:00:00Z") + datetime.timedelta(days=1)
 
 
 def rows_of(path):
@@ -86,8 +90,10 @@ def tables(connection, plan, configuration, base):
     connection.execute("CREATE TABLE plan(k BIGINT, owner TINYINT, kind TINYINT, lengths INTEGER)")
     load(connection, base, "plan", rows)
     four = [longest(entries, str(n)) if n >= 1000 else (NOBODY, -1, 0) for n in range(10000)]
-    connection.execute(f"SET VARIABLE lengths = {[lengths for _, _, lengths in four]}")
-    connection.execute(f"SET VARIABLE home = {[owner == HOME for owner, _, _ in four]}")
+    possible = "".join(str(lengths >> n & 1) for _, _, lengths in four for n in range(16))
+    connection.execute(f"SET VARIABLE possible = '{possible}'::BIT")
+    home = "".join(str(int(owner == HOME)) for owner, _, _ in four)
+    connection.execute(f"SET VARIABLE home = '{home}'::BIT")
 
     connection.execute("CREATE TABLE trunks(trunk VARCHAR, class TINYINT, national BOOLEAN)")
     trunks = configuration["trunk"]
