@@ -1,87 +1,111 @@
-//! Keys in one array, probed in a line from where their hash points: one cache miss a look-up.
+//! Words in one array, probed in a line from where their hash points: one cache miss a look-up.
+//!
+//! For what no section holds: prefixes, short codes, and numbers with few neighbours.
 
-/// A set of keys with a value each; never changed once built. Key 0 does not occur.
+use bytes::Bytes;
+
+use crate::bits::{u32_at, u64_at};
+
+/// A set of words with a value each, as it stands in a compact file: all words (8 bytes each, 0 where a slot is
+/// free), then all values (4 bytes each).
+#[derive(Clone, Default)]
 pub(crate) struct Table {
-    keys: Box<[u64]>,
-    values: Box<[u32]>,
-    len: usize,
+    bytes: Bytes,
+    slots: usize,
 }
 
-/// Slots per entry: at 0.7 full, a miss probes under six neighbouring keys on average.
+/// Slots per entry: at 0.7 full, a miss probes under six neighbouring words on average.
 const SLOTS_PER_10: usize = 14;
+const SLOT: usize = size_of::<u64>() + size_of::<u32>();
 
 impl Table {
-    /// `keep` chooses between two values for one key.
-    pub fn build(
-        entries: impl ExactSizeIterator<Item = (u64, u32)>,
-        keep: impl Fn(u32, u32) -> u32,
-    ) -> Table {
-        if entries.len() == 0 {
-            return Table { keys: Box::new([]), values: Box::new([]), len: 0 };
+    /// `keep` chooses between two values for one word; words are not 0.
+    pub fn build(entries: &[(u64, u32)], keep: impl Fn(u32, u32) -> u32) -> Table {
+        if entries.is_empty() {
+            return Table::default();
         }
         let slots = entries.len() * SLOTS_PER_10 / 10 + 1;
-        let mut table = Table { keys: vec![0; slots].into(), values: vec![0; slots].into(), len: 0 };
-        for (key, value) in entries {
-            debug_assert_ne!(key, 0);
-            let slot = table.slot(key);
-            if table.keys[slot] == 0 {
-                table.keys[slot] = key;
-                table.values[slot] = value;
-                table.len += 1;
-            } else {
-                table.values[slot] = keep(table.values[slot], value);
+        let (mut words, mut values) = (vec![0; slots], vec![0; slots]);
+        for &(word, value) in entries {
+            debug_assert_ne!(word, 0);
+            let mut slot = first_slot(word, slots);
+            while words[slot] != 0 && words[slot] != word {
+                slot = (slot + 1) % slots;
             }
+            values[slot] = if words[slot] == 0 { value } else { keep(values[slot], value) };
+            words[slot] = word;
         }
-        table
+        let words = words.iter().flat_map(|word| word.to_le_bytes());
+        let bytes: Vec<u8> = words.chain(values.iter().flat_map(|value| value.to_le_bytes())).collect();
+        Table { bytes: bytes.into(), slots }
+    }
+
+    /// Of bytes that [`Table::bytes`] gave; others make a table that answers nonsense, or nothing.
+    pub fn from_bytes(bytes: Bytes) -> Table {
+        let slots = bytes.len() / SLOT;
+        Table { bytes, slots }
     }
 
     #[inline]
-    pub fn find(&self, key: u64) -> Option<u32> {
-        if self.len == 0 {
+    pub fn find(&self, word: u64) -> Option<u32> {
+        if self.slots == 0 {
             return None;
         }
-        let slot = self.slot(key);
-        (self.keys[slot] == key).then(|| self.values[slot])
-    }
-
-    /// The key's slot, or the empty one where it would go.
-    #[inline]
-    fn slot(&self, key: u64) -> usize {
-        // The high half of a product spreads over any number of slots without a division.
-        let mut slot = ((u128::from(hash(key)) * self.keys.len() as u128) >> 64) as usize;
-        loop {
-            let found = self.keys[slot];
-            if found == key || found == 0 {
-                return slot;
+        let mut slot = first_slot(word, self.slots);
+        // Every table has a free slot; the count of probes is for bytes that are none.
+        for _ in 0..self.slots {
+            let found = u64_at(&self.bytes, slot * 8);
+            if found == word {
+                return Some(self.value(slot));
+            }
+            if found == 0 {
+                return None;
             }
             slot += 1;
-            if slot == self.keys.len() {
+            if slot == self.slots {
                 slot = 0;
             }
         }
+        None
     }
 
-    pub fn len(&self) -> usize {
-        self.len
+    #[inline]
+    pub fn prefetch(&self, word: u64) {
+        if self.slots != 0 {
+            crate::prefetch::prefetch(&self.bytes, first_slot(word, self.slots) * 8);
+        }
     }
 
-    pub fn keys(&self) -> impl Iterator<Item = u64> + '_ {
-        self.keys.iter().copied().filter(|&key| key != 0)
+    #[inline]
+    fn value(&self, slot: usize) -> u32 {
+        u32_at(&self.bytes, self.slots * 8 + slot * 4)
     }
 
-    pub fn values(&self) -> impl Iterator<Item = u32> + '_ {
-        self.keys.iter().zip(&self.values).filter(|(key, _)| **key != 0).map(|(_, value)| *value)
+    pub fn is_empty(&self) -> bool {
+        self.slots == 0
     }
 
-    pub fn memory(&self) -> usize {
-        self.keys.len() * (size_of::<u64>() + size_of::<u32>())
+    /// Words and values, in no order that means anything.
+    pub fn entries(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
+        let word = |slot: usize| u64_at(&self.bytes, slot * 8);
+        (0..self.slots).map(move |slot| (word(slot), self.value(slot))).filter(|(word, _)| *word != 0)
     }
+
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+#[inline]
+fn first_slot(word: u64, slots: usize) -> usize {
+    // The high half of a product spreads over any number of slots without a division.
+    ((u128::from(hash(word)) * slots as u128) >> 64) as usize
 }
 
 /// Fibonacci hashing: the high bits are the good ones.
 #[inline]
-pub(crate) fn hash(key: u64) -> u64 {
-    (key ^ key >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+pub(crate) fn hash(word: u64) -> u64 {
+    (word ^ word >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[cfg(test)]
@@ -93,14 +117,18 @@ mod tests {
     proptest! {
         #[test]
         fn behaves_as_a_map(entries in proptest::collection::vec((1u64..500, any::<u32>()), 0..400), ask in 1u64..1000) {
-            let table = Table::build(entries.iter().copied(), |old, new| old.max(new));
+            let table = Table::build(&entries, |old, new| old.max(new));
             let mut map: HashMap<u64, u32> = HashMap::new();
-            for (key, value) in entries {
-                map.entry(key).and_modify(|old| *old = value.max(*old)).or_insert(value);
+            for (word, value) in entries {
+                map.entry(word).and_modify(|old| *old = value.max(*old)).or_insert(value);
             }
             prop_assert_eq!(table.find(ask), map.get(&ask).copied());
-            prop_assert_eq!(table.len(), map.len());
-            prop_assert_eq!(table.values().count(), map.len());
+            prop_assert_eq!(table.entries().collect::<HashMap<u64, u32>>(), map);
+        }
+
+        #[test]
+        fn no_bytes_hold_a_look_up_up(bytes in proptest::collection::vec(any::<u8>(), 0..200), ask in 1u64..) {
+            Table::from_bytes(bytes.into()).find(ask);
         }
     }
 }

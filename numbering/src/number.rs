@@ -163,6 +163,21 @@ impl Key {
         count(self.0) < 7
     }
 
+    /// The digits as an integer, below 10^15. A number has its own: its first digit is not 0. None for a short code.
+    #[inline]
+    pub fn integer(self) -> Option<u64> {
+        let n = count(self.0);
+        if n < 7 {
+            return None;
+        }
+        // Pairs of digits, then of pairs: each step makes one place of two, from base 16 to base 10.
+        let word = self.0 >> (64 - 4 * n);
+        let word = word - 6 * (word >> 4 & 0x0f0f_0f0f_0f0f_0f0f);
+        let word = word - 156 * (word >> 8 & 0x00ff_00ff_00ff_00ff);
+        let word = word - 55_536 * (word >> 16 & 0x0000_ffff_0000_ffff);
+        Some(word - 4_194_967_296 * (word >> 32))
+    }
+
     /// The key of the first `n` digits of what this key stands for, to look a prefix up.
     #[inline]
     pub fn prefix(self, n: usize) -> Option<Key> {
@@ -262,6 +277,12 @@ mod tests {
         #[test]
         fn reads_back_what_it_shows(text in "\\+[1-9][0-9]{6,14}") {
             prop_assert_eq!(Number::parse(&text).unwrap().reveal().to_string(), text);
+        }
+
+        #[test]
+        fn an_integer_is_its_digits(text in "[1-9][0-9]{6,14}") {
+            let number = Number::from_digits(text.as_bytes()).unwrap();
+            prop_assert_eq!(number.key().integer(), text.parse().ok());
         }
 
         #[test]

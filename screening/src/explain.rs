@@ -75,12 +75,12 @@ impl Witness<'_> {
         self.saw(fact, about, vec![Found::Word(if is_so { "yes" } else { "no" })]);
     }
 
-    fn saw_entry(&self, list: &str, entry: Option<&lists::Terms>) {
+    fn saw_entry(&self, list: &str, entry: Option<lists::Terms>) {
         let Some(terms) = entry else { return self.saw_whether("on-list", list, false) };
         let mut found = vec![Found::Word("yes")];
-        for (key, text) in [("owner", &terms.owner), ("note", &terms.note)] {
+        for (key, text) in [("owner", terms.owner()), ("note", terms.note())] {
             if !text.is_empty() {
-                found.push(Found::Named(key, text.clone()));
+                found.push(Found::Named(key, text.to_owned()));
             }
         }
         self.saw("on-list", list, found);

@@ -3,10 +3,11 @@
 use std::cell::Cell;
 
 use call::{Behaviour, Fact, Initiation, Question, Roaming, Rule, RuleSet, Signature, Unknown};
-use lists::List;
+use lists::{List, Sought, Terms};
 use numbering::{Key, Number, ShortCode, Standing};
 use rules::{Facts, Listed};
 
+use crate::policy::REGISTERED;
 use crate::{Cap, ListName, Policy, Trunk};
 
 /// The facts of one call: lists, plan and caps of the policy, and what others answered.
@@ -14,6 +15,8 @@ pub(crate) struct LocalFacts<'a> {
     policy: &'a Policy,
     pub trunk: &'a Trunk,
     call: call::Call,
+    /// The calling and the called number, made ready for the lists.
+    sought: [Option<Sought>; 2],
     /// A cap counts a call once, however often rules ask: R01, R07.
     caps: [Cell<Option<bool>>; 2],
     pub answers: Answers,
@@ -33,10 +36,20 @@ impl<'a> LocalFacts<'a> {
     #[inline]
     pub fn new(policy: &'a Policy, call: &call::Call) -> LocalFacts<'a> {
         let trunk = policy.trunk(call.trunk);
-        LocalFacts { policy, trunk, call: *call, caps: Default::default(), answers: Answers::default() }
+        let sought = policy.seek(call);
+        LocalFacts {
+            policy,
+            trunk,
+            call: *call,
+            sought,
+            caps: Default::default(),
+            answers: Answers::default(),
+        }
     }
 
-    fn list(&self, list: Listed) -> Option<&'a List> {
+    /// A list and its place in the atlas.
+    #[inline]
+    fn list(&self, list: Listed) -> (Option<&'a List>, usize) {
         let name = match list {
             Listed::Allow => ListName::Allow,
             Listed::Block => ListName::Block,
@@ -45,23 +58,33 @@ impl<'a> LocalFacts<'a> {
             Listed::RoamingNumbers => ListName::RoamingNumbers,
             Listed::NoOutboundRoaming => ListName::NoOutboundRoaming,
             Listed::NoInternational => ListName::NoInternational,
-            Listed::RegisteredOnTrunk => return self.trunk.registered.as_deref(),
+            Listed::RegisteredOnTrunk => return (self.trunk.registered.as_deref(), REGISTERED),
         };
-        self.policy.lists.get(name)
+        (self.policy.lists.get(name), name as usize)
     }
 
     /// The entry itself, for those who explain.
     #[inline]
-    pub fn entry(&self, list: Listed, key: Key) -> Option<&'a lists::Terms> {
-        self.list(list)?.find_among(&self.policy.presence, key, self.call.time_ms)
+    pub fn entry(&self, list: Listed, key: Key) -> Option<Terms<'a>> {
+        let (list, place) = self.list(list);
+        self.look_up(list?, place, key)
+    }
+
+    #[inline]
+    fn look_up(&self, list: &'a List, place: usize, key: Key) -> Option<Terms<'a>> {
+        let ready = self.sought.iter().flatten().find(|sought| sought.key() == key);
+        match ready {
+            Some(sought) => list.look_up(sought, place, self.call.time_ms),
+            None => list.look_up(&self.policy.atlas.seek(key), place, self.call.time_ms),
+        }
     }
 
     pub fn is_set(&self, list: Listed) -> bool {
-        self.list(list).is_some()
+        self.list(list).0.is_some()
     }
 
-    pub fn exemption(&self, key: Key) -> Option<&'a lists::Terms> {
-        self.policy.lists.get(ListName::Exempt)?.find_among(&self.policy.presence, key, self.call.time_ms)
+    pub fn exemption(&self, key: Key) -> Option<Terms<'a>> {
+        self.look_up(self.policy.lists.get(ListName::Exempt)?, ListName::Exempt as usize, key)
     }
 
     fn ask<T: Copy>(

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use call::{Rule, TrunkClass, TrunkId};
-use lists::{List, Presence};
-use numbering::{Dialling, Plan};
+use call::{Call, Rule, TrunkClass, TrunkId};
+use lists::{Atlas, List, Sought};
+use numbering::{Dialling, Party, Plan};
 use rules::Modes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -17,8 +17,8 @@ pub struct Policy {
     pub plan: Arc<Plan>,
     pub trunks: Vec<Trunk>,
     pub(crate) lists: Lists,
-    /// Says of most numbers that they are on no list at all.
-    pub(crate) presence: Presence,
+    /// Says of most numbers that they are on few lists or none. A list's place is its name's; see [`REGISTERED`].
+    pub(crate) atlas: Atlas,
     /// None where this node asks no other operator.
     pub exchange: Option<Exchange>,
     basis: Basis,
@@ -111,6 +111,19 @@ impl ListName {
     }
 }
 
+/// The lists that most calls' calling and called numbers are looked up on.
+const OF_CALLING: [ListName; 5] = [
+    ListName::Allow,
+    ListName::DoNotOriginate,
+    ListName::Block,
+    ListName::Unallocated,
+    ListName::NoOutboundRoaming,
+];
+const OF_CALLED: [ListName; 2] = [ListName::RoamingNumbers, ListName::NoInternational];
+
+/// The place in the atlas that the registered sets of all trunks share, behind those of the named lists.
+pub(crate) const REGISTERED: usize = ListName::ALL.len();
+
 /// The lists that are set, each a snapshot.
 #[derive(Default, Clone)]
 pub struct Lists([Option<Arc<List>>; ListName::ALL.len()]);
@@ -161,8 +174,8 @@ impl Policy {
                 basis.lists.insert(format!("trunk.{}.numbers", trunk.name), list.version().to_string());
             }
         }
-        let presence = Presence::default();
-        let mut policy = Policy { plan, trunks, lists, presence, exchange: None, basis, basis_id: 0 };
+        let atlas = Atlas::default();
+        let mut policy = Policy { plan, trunks, lists, atlas, exchange: None, basis, basis_id: 0 };
         policy.note_lists();
         policy
     }
@@ -185,7 +198,28 @@ impl Policy {
         }
         self.basis_id = self.basis.id();
         let of_trunks = self.trunks.iter().filter_map(|trunk| trunk.registered.as_deref());
-        self.presence = Presence::of(self.lists.0.iter().flatten().map(Arc::as_ref).chain(of_trunks));
+        let of_trunks = of_trunks.map(|list| (REGISTERED, list));
+        let named = self.lists.0.iter().enumerate();
+        let named = named.filter_map(|(place, list)| list.as_deref().map(|list| (place, list)));
+        self.atlas = Atlas::of(named.chain(of_trunks));
+    }
+
+    /// Makes a call's calling and called number ready for the lists, and has the memory fetched that looking them up
+    /// will read: the misses of all lists then wait for one another no more.
+    #[inline]
+    pub(crate) fn seek(&self, call: &Call) -> [Option<Sought>; 2] {
+        let seek = |party: Party, names: &[ListName]| {
+            let sought = self.atlas.seek(party.key()?);
+            for &name in names {
+                if sought.may_be_on(name as usize)
+                    && let Some(list) = self.lists.get(name)
+                {
+                    list.prefetch(&sought);
+                }
+            }
+            Some(sought)
+        };
+        [seek(call.calling, &OF_CALLING), seek(call.called, &OF_CALLED)]
     }
 
     /// Lets caps go on counting where those of the policy before left off: a reload opens no gate.

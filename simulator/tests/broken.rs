@@ -15,7 +15,7 @@ fn run_broken(calls: u64, break_it: impl Fn(&Country, &mut Policy)) -> Report {
 
 fn drop_list(name: ListName) -> impl Fn(&Country, &mut Policy) {
     move |country, policy| {
-        let empty = List::read(b"number,owner,expires,note\n", &country.plan, |_| Ok(0));
+        let empty = List::read(&b"number,owner,expires,note\n"[..], &country.plan, |_| Ok(0));
         policy.replace_list(name, Arc::new(empty.unwrap()));
     }
 }
@@ -70,7 +70,7 @@ fn without_opt_outs_subscribers_get_what_they_asked_not_to() {
 #[test]
 fn a_wrong_opt_out_list_refuses_unasked() {
     let report = run_broken(20_000, |country, policy| {
-        let all = List::read(b"number,owner,expires,note\n+7*,,,\n", &country.plan, |_| Ok(0));
+        let all = List::read(&b"number,owner,expires,note\n+7*,,,\n"[..], &country.plan, |_| Ok(0));
         policy.replace_list(ListName::NoInternational, Arc::new(all.unwrap()));
     });
     assert_found(&report, Breach::RefusedUnasked, Story::ForeignCaller);
