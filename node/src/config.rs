@@ -4,6 +4,7 @@ mod faults;
 mod file;
 mod http;
 mod journal;
+mod lists;
 mod sip;
 mod sources;
 mod tracing;
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use call::{TrunkClass, TrunkId};
-use lists::{List, ReadError, Version};
+use ::lists::{List, Version};
 use numbering::{Dialling, Plan};
 use rules::{Language, Modes};
 use screening::{Cap, Lists, Policy, Trunk};
@@ -22,6 +23,7 @@ pub use faults::{Fault, Faults};
 pub use file::{Allow, Marks, UnknownSource, Way};
 pub use http::{Http, Who};
 pub use journal::Journal;
+pub use lists::list_faults;
 pub use sip::{Hop, Limits, Listen, Proxy, Refusal, Sip, Transport};
 pub use sources::Sources;
 pub use tracing::Tracing;
@@ -126,8 +128,7 @@ pub fn load(origin: &Origin) -> Result<Setup, Faults> {
     let source = Source::open(origin)?;
     let mut faults = Faults::new(&source.shown, &source.text);
     let Some(file) = source.parse(&mut faults) else { return Err(faults) };
-    let plan = Arc::new(shipped_plan("kz"));
-    let mut reader = Reader { base: source.base, faults, files: Vec::new(), plan };
+    let mut reader = Reader::new(&source, faults);
     let setup = reader.setup(&file, &source.text);
     if reader.faults.is_empty() { Ok(setup) } else { Err(reader.faults) }
 }
@@ -142,6 +143,16 @@ pub fn load_journal(origin: &Origin) -> Result<(Journal, Language), Faults> {
         return Err(faults);
     }
     Ok((Journal::new(&file.journal, source.base), file.language))
+}
+
+/// The numbering plan of a configuration, and the version of its file: lists can be packed before they are named.
+pub fn load_plan(origin: &Origin) -> Result<(Arc<Plan>, Version), Faults> {
+    let source = Source::open(origin)?;
+    let mut faults = Faults::new(&source.shown, &source.text);
+    let Some(file) = source.parse(&mut faults) else { return Err(faults) };
+    let mut reader = Reader::new(&source, faults);
+    reader.plan(&file);
+    if reader.faults.is_empty() { Ok((reader.plan, reader.plan_version)) } else { Err(reader.faults) }
 }
 
 /// Where a configuration keeps the keys of those who ask by HTTP, which need not be there yet.
@@ -172,15 +183,21 @@ struct Reader<'a> {
     faults: Faults,
     files: Vec<ListFile>,
     plan: Arc<Plan>,
+    plan_version: Version,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(source: &Source<'a>, faults: Faults) -> Reader<'a> {
+        let plan = Arc::new(shipped_plan("kz"));
+        Reader { base: source.base, faults, files: Vec::new(), plan, plan_version: Version::of(b"") }
+    }
+
     /// Goes on after a fault with a stand-in, so that one run names them all.
     fn setup(&mut self, file: &ConfigFile, text: &str) -> Setup {
-        let plan_version = self.plan(file);
+        self.plan(file);
         let mut lists = Lists::default();
         for (name, path) in &file.lists {
-            if let Some(list) = self.list(name.name(), path, |note| name.flags(note)) {
+            if let Some(list) = self.list(name.name(), Some(*name), path) {
                 lists.set(*name, list);
             }
         }
@@ -191,7 +208,7 @@ impl Reader<'_> {
         let http = self.http(&file.http, &names);
         let tracing = self.tracing(file.tracing.as_ref());
         let configuration = Version::of(text.as_bytes()).to_string();
-        let policy = Policy::new(self.plan.clone(), trunks, lists, plan_version, configuration);
+        let policy = Policy::new(self.plan.clone(), trunks, lists, self.plan_version.to_string(), configuration);
         file.journal.check(&mut self.faults);
         Setup {
             policy,
@@ -206,8 +223,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Sets the plan; gives the version of its file.
-    fn plan(&mut self, file: &ConfigFile) -> String {
+    /// Sets the plan and the version of its file.
+    fn plan(&mut self, file: &ConfigFile) {
         let name = file.plan.get_ref();
         let text = match PLANS.iter().find(|(plan, _)| plan == name) {
             Some((_, text)) => (*text).to_owned(),
@@ -218,8 +235,7 @@ impl Reader<'_> {
                         "plan \"{name}\" is not a shipped one (kz, gb), and as a file: {}",
                         explain_io(&error)
                     );
-                    self.faults.at(Some(file.plan.span()), &what);
-                    return String::new();
+                    return self.faults.at(Some(file.plan.span()), &what);
                 }
             },
         };
@@ -227,45 +243,7 @@ impl Reader<'_> {
             Ok(plan) => self.plan = Arc::new(plan),
             Err(error) => self.faults.at(Some(file.plan.span()), &format!("plan {name}: {error}")),
         }
-        Version::of(text.as_bytes()).to_string()
-    }
-
-    fn list(
-        &mut self,
-        name: &str,
-        path: &toml::Spanned<PathBuf>,
-        flags: impl Fn(&str) -> Result<u32, String>,
-    ) -> Option<Arc<List>> {
-        let shown = path.get_ref().display().to_string();
-        let full = self.base.join(path.get_ref());
-        let bytes = match fs::read(&full) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                self.faults.at(Some(path.span()), &format!("list {shown}: {}", explain_io(&error)));
-                return None;
-            }
-        };
-        match List::read(&bytes, &self.plan, flags) {
-            Ok(list) => {
-                let list = Arc::new(list);
-                self.files.push(ListFile { name: name.to_owned(), path: full, list: list.clone() });
-                Some(list)
-            }
-            Err(ReadError::BadLines(lines)) => {
-                for bad in lines {
-                    self.faults.elsewhere(&full.display().to_string(), bad.line, &bad.what);
-                }
-                None
-            }
-            Err(error) => {
-                self.faults.elsewhere(
-                    &full.display().to_string(),
-                    1,
-                    error.to_string().trim_start_matches("line 1: "),
-                );
-                None
-            }
-        }
+        self.plan_version = Version::of(text.as_bytes());
     }
 
     fn trunks(&mut self, file: &ConfigFile) -> Vec<Trunk> {
@@ -289,7 +267,7 @@ impl Reader<'_> {
                 if !dedicated {
                     self.faults.at(Some(path.span()), "only an international-dedicated trunk has numbers");
                 }
-                self.list(&format!("trunk.{name}.numbers"), path, |_| Ok(0))
+                self.list(&format!("trunk.{name}.numbers"), None, path)
             });
             if dedicated && row.numbers.is_none() {
                 let what = format!(

@@ -13,6 +13,7 @@ pub mod connections;
 pub mod demo;
 pub mod door;
 pub mod http;
+pub mod list_file;
 pub mod live;
 pub mod manual;
 pub mod metrics;

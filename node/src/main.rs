@@ -1,6 +1,7 @@
 //! The command line. Every command exits with 0, or prints what is wrong in a line and exits with 1.
 
 mod journal_commands;
+mod list_commands;
 
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -8,10 +9,10 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use journal_commands::JournalCommand;
+use list_commands::ListsCommand;
 use qalqan::check::{Asked, check};
-use qalqan::config::{self, Origin, Setup};
+use qalqan::config::{self, Origin};
 use qalqan::records::Mapping;
-use qalqan::store::now_ms;
 use qalqan::{demo, http, manual, replay, serve, simulate};
 use rules::Language;
 use screening::Fields;
@@ -99,12 +100,6 @@ struct ReplayArgs {
 #[derive(Subcommand)]
 enum ConfigCommand {
     /// Read the configuration and all it names; name every fault
-    Check,
-}
-
-#[derive(Subcommand)]
-enum ListsCommand {
-    /// Read every list of the configuration; name every bad line
     Check,
 }
 
@@ -210,7 +205,7 @@ fn run(command_line: CommandLine) -> Outcome {
                 setup.policy.basis_id()
             )?;
         }
-        Command::Lists(ListsCommand::Check) => lists_check(&load()?, &mut out)?,
+        Command::Lists(command) => list_commands::run(command, &origin, &mut out)?,
         Command::Http(HttpCommand::Key(args)) => {
             let file = match args.file {
                 Some(file) => file,
@@ -229,29 +224,5 @@ fn run(command_line: CommandLine) -> Outcome {
         Command::Manual { directory } => manual::write(CommandLine::command(), &directory)?,
     }
     out.flush()?;
-    Ok(())
-}
-
-fn lists_check(setup: &Setup, out: &mut impl Write) -> Outcome {
-    writeln!(
-        out,
-        "{:<28} {:>10} {:>9} {:>8} {:>9} {:>10} {:>11}  version (SHA-256)",
-        "list", "entries", "prefixes", "expired", "no owner", "no expiry", "duplicates"
-    )?;
-    for file in &setup.files {
-        let audit = file.list.audit(now_ms());
-        writeln!(
-            out,
-            "{:<28} {:>10} {:>9} {:>8} {:>9} {:>10} {:>11}  {}",
-            file.name,
-            file.list.len(),
-            file.list.prefix_count(),
-            audit.expired,
-            audit.without_owner,
-            audit.without_expiry,
-            file.list.duplicates(),
-            &file.list.version().to_string()[..16]
-        )?;
-    }
     Ok(())
 }
