@@ -11,6 +11,7 @@ pub mod floor;
 pub mod hop;
 pub mod journal;
 pub mod judge;
+pub mod lists;
 pub mod load;
 pub mod servers;
 pub mod wire;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bench::load::{By, Load, Outcome};
 use bench::servers::{self, Server};
-use bench::{floor, hop, journal, judge, load};
+use bench::{floor, hop, journal, judge, lists, load};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -46,6 +46,24 @@ enum Command {
         #[arg(long, default_value_t = 60_000_000)]
         calls_per_day: u64,
     },
+    /// Lists by themselves: made from CSV, opened, asked by calls
+    Lists {
+        /// How many on all lists together; may be said several times
+        #[arg(long, default_values_t = [1_000_000, 10_000_000, 100_000_000])]
+        entries: Vec<usize>,
+        /// Every so manieth number of the codes in use is on a list
+        #[arg(long, default_values_t = [10, 100])]
+        one_in: Vec<usize>,
+        /// Calls that ask
+        #[arg(long, default_value_t = 1_000_000)]
+        calls: usize,
+        /// Write the lines of CSV files in order, as most exports are
+        #[arg(long)]
+        in_order: bool,
+        /// Where the files are put, 3.5 GB for 100 million entries
+        #[arg(long, default_value = "target/bench/lists")]
+        work: PathBuf,
+    },
     /// Load one address
     Load {
         target: std::net::SocketAddr,
@@ -67,6 +85,9 @@ fn main() -> Result<()> {
         Command::Journal { records, calls_per_day } => {
             journal_table(records, calls_per_day);
             Ok(())
+        }
+        Command::Lists { entries, one_in, calls, in_order, work } => {
+            lists_table(&entries, &one_in, calls, in_order, &work)
         }
         Command::Load { target, window, seconds } => {
             let measured = Duration::from_secs(seconds);
@@ -163,12 +184,12 @@ fn run(quick: bool, root: &std::path::Path, work: &std::path::Path) -> Result<()
     );
 
     let (entries, rounds) = if quick { (100_000, 2) } else { (1_000_000, 50) };
-    let (judged, whole) = judge::measure(entries, rounds);
+    let judge::Asked { judge_ns, whole_ns, .. } = judge::measure(&judge::policy(entries), 1, rounds);
     println!();
     println!("| the verdict alone, {entries} list entries | ns a call |");
     println!("| --- | ---: |");
-    println!("| judging | {judged:.0} |");
-    println!("| normalising and judging | {whole:.0} |");
+    println!("| judging | {judge_ns:.0} |");
+    println!("| normalising and judging | {whole_ns:.0} |");
     Ok(())
 }
 
@@ -189,6 +210,38 @@ fn journal_table(count: usize, calls_per_day: u64) {
             measured.bytes_a_call
         );
     }
+}
+
+fn lists_table(
+    entries: &[usize],
+    one_in: &[usize],
+    calls: usize,
+    in_order: bool,
+    work: &std::path::Path,
+) -> Result<()> {
+    println!(
+        "| entries | one number in | bits an entry | from CSV, entries/s | and to the compact file | open, ms | policy, ms | judging, ns | normalising, ns | both, ns | blocked |"
+    );
+    println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    for &one_in in one_in {
+        for &entries in entries {
+            let measured = lists::measure(work, entries, one_in, calls, in_order)?;
+            println!(
+                "| {} | {one_in} | {:.1} | {:.0} | {:.0} | {:.1} | {:.1} | {:.0} | {:.0} | {:.0} | {:.1} % |",
+                measured.entries,
+                measured.bits_an_entry,
+                measured.read_per_s,
+                measured.packed_per_s,
+                measured.open_ms,
+                measured.policy_ms,
+                measured.judge_ns,
+                measured.intake_ns,
+                measured.whole_ns,
+                measured.blocked * 100.0
+            );
+        }
+    }
+    Ok(())
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

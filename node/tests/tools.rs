@@ -8,5 +8,6 @@ mod command_line;
 mod frames;
 mod laws;
 mod package;
+mod packed_lists;
 mod rig;
 mod scenarios;

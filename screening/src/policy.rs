@@ -180,6 +180,11 @@ impl Policy {
         policy
     }
 
+    /// Bytes of memory that asking several lists at once takes besides the lists.
+    pub fn atlas_memory(&self) -> usize {
+        self.atlas.memory()
+    }
+
     pub fn list(&self, name: ListName) -> Option<&List> {
         self.lists.get(name)
     }
