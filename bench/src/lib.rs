@@ -6,12 +6,16 @@
 //! stands behind a proxy, [`judge`]
 //! times the verdict by itself, [`journal`] what is kept of it.
 
+pub mod contest;
 pub mod corpus;
+pub mod count;
 pub mod floor;
 pub mod hop;
 pub mod journal;
 pub mod judge;
 pub mod lists;
 pub mod load;
+pub mod pace;
 pub mod servers;
+pub mod service;
 pub mod wire;

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lists::Version;
+use lists::{List, Version};
 use numbering::Plan;
 use qalqan::list_file::{self, Reading, Untold};
 use screening::{ListName, Lists, Policy};
 
-use crate::judge;
+use crate::{corpus, judge};
 
 /// Of a thousand entries, how many are on each list: do-not-originate a tenth, opt-outs a hundredth each, the rest
 /// numbers that nobody holds.
@@ -59,6 +59,39 @@ fn number(index: u64, one_in: u64) -> u64 {
         }
     };
     70_000_000_000 + code * 10_000_000 + subscriber
+}
+
+/// The lists that contenders hold, packed, in files named after the keys of `[lists]`: 10 million do-not-originate
+/// numbers, a million opt-outs, and `dedicated.list`, 100,000 numbers of a dedicated trunk; a thousandth of it all where
+/// it is `small`. Made once.
+pub fn carrier(directory: &Path, small: bool) -> Result<(), Box<dyn std::error::Error>> {
+    let scale = if small { 1000 } else { 1 };
+    let text = include_str!("../../plans/kz.toml");
+    let plan = Plan::parse(text)?;
+    let all = [
+        (Some(ListName::DoNotOriginate), 10_000_000 / scale, 100),
+        (Some(ListName::NoInternational), 1_000_000 / scale, 1000),
+        (None, 100_000 / scale, 50),
+    ];
+    std::fs::create_dir_all(directory)?;
+    for (name, entries, one_in) in all {
+        let packed = directory.join(name.map_or("dedicated", ListName::name)).with_extension("list");
+        if packed.exists() {
+            continue;
+        }
+        let mut csv = b"number,owner,expires,note\n".to_vec();
+        for index in 0..entries {
+            writeln!(csv, "+{},bench,,", number(index, one_in))?;
+        }
+        // What every contender lists.
+        for number in corpus::do_not_originate().filter(|_| name == Some(ListName::DoNotOriginate)) {
+            writeln!(csv, "{number},bench,,")?;
+        }
+        let reading = Reading { plan: &plan, plan_version: Version::of(text.as_bytes()), name };
+        let list = List::read(&csv[..], &plan, |_| Ok(0))?;
+        list_file::pack(&list, &reading.stamp(), &packed)?;
+    }
+    Ok(())
 }
 
 /// The CSV files of all lists, their lines in no order.

@@ -125,26 +125,32 @@ pub fn run(load: &Load, mut mark: impl FnMut()) -> io::Result<Outcome> {
         }
     }
     mark();
-    latencies_ns.sort_unstable();
-    let at = |share: f64| -> f64 {
-        let index = ((latencies_ns.len() as f64 * share) as usize).min(latencies_ns.len().saturating_sub(1));
-        latencies_ns.get(index).map_or(0.0, |&ns| f64::from(ns) / 1000.0)
-    };
+    let [p50_us, p99_us, p999_us] = percentiles(&mut latencies_ns);
     Ok(Outcome {
         answered: latencies_ns.len() as u64,
         lost,
         calls_per_s: latencies_ns.len() as f64 / load.measured.as_secs_f64(),
-        p50_us: at(0.5),
-        p99_us: at(0.99),
-        p999_us: at(0.999),
+        p50_us,
+        p99_us,
+        p999_us,
         redirected,
         refused,
         other,
     })
 }
 
+/// The 50th, 99th and 99.9th percentile in microseconds.
+pub fn percentiles(latencies_ns: &mut [u32]) -> [f64; 3] {
+    latencies_ns.sort_unstable();
+    let last = latencies_ns.len().saturating_sub(1);
+    [0.5, 0.99, 0.999].map(|share| {
+        let index = ((latencies_ns.len() as f64 * share) as usize).min(last);
+        latencies_ns.get(index).map_or(0.0, |&ns| f64::from(ns) / 1000.0)
+    })
+}
+
 /// Sequence number and status class of a final answer.
-fn read(answer: &[u8]) -> Option<(u64, u8)> {
+pub fn read(answer: &[u8]) -> Option<(u64, u8)> {
     let class = *answer.strip_prefix(b"SIP/2.0 ")?.first()?;
     if class == b'1' {
         return None;

@@ -1,11 +1,11 @@
 //! `bench/run`: the table of docs/performance.md. Medians of several rounds, contenders in turn.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bench::load::{By, Load, Outcome};
-use bench::servers::{self, Server};
-use bench::{floor, hop, journal, judge, lists, load};
+use bench::contest::{self, Contest};
+use bench::load::{By, Load};
+use bench::{count, floor, hop, journal, judge, lists, load, service};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -28,6 +28,15 @@ enum Command {
         /// Where contenders keep what they write
         #[arg(long, default_value = "target/bench")]
         work: PathBuf,
+        /// Draw the CPU time of a call into this file, as SVG
+        #[arg(long)]
+        picture: Option<PathBuf>,
+    },
+    /// Do the work of a call by itself, for counting instructions
+    Count {
+        work: count::Work,
+        #[arg(long, default_value_t = 1)]
+        rounds: u32,
     },
     /// Answer datagrams and do nothing else
     Floor {
@@ -79,7 +88,11 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Result<()> {
     match CommandLine::parse().command {
-        Command::Run { quick, root, work } => run(quick, &root, &work),
+        Command::Run { quick, root, work, picture } => run(quick, &root, &work, picture.as_deref()),
+        Command::Count { work, rounds } => {
+            count::run(work, rounds);
+            Ok(())
+        }
         Command::Floor { address, cuts } => Ok(floor::run(address, cuts)?),
         Command::Hop { address } => Ok(hop::run(address)?),
         Command::Journal { records, calls_per_day } => {
@@ -99,94 +112,56 @@ fn main() -> Result<()> {
     }
 }
 
-type Start<'s> = &'s dyn Fn() -> std::io::Result<Server>;
-
-/// One round of one contender.
-struct Round {
-    outcome: Outcome,
-    cpu_us_per_call: f64,
-}
-
-fn run(quick: bool, root: &std::path::Path, work: &std::path::Path) -> Result<()> {
-    let rounds = if quick { 1 } else { 5 };
-    let (warm_up, measured) = match quick {
-        true => (Duration::from_millis(300), Duration::from_millis(700)),
-        false => (Duration::from_secs(1), Duration::from_secs(4)),
+fn run(quick: bool, root: &Path, work: &Path, picture: Option<&Path>) -> Result<()> {
+    let (rounds, warm_up, measured) = match quick {
+        true => (1, Duration::from_millis(300), Duration::from_millis(700)),
+        false => (5, Duration::from_secs(1), Duration::from_secs(4)),
     };
     let program = std::env::current_exe()?.with_file_name("qalqan");
-    let directory = work.join("qalqan");
-    let qalqan = || servers::qalqan(&program, &directory, None);
-    // In proxy mode the next hop is a third program on the two cores; only the proxy's own CPU time is counted.
-    let hop = servers::hop()?;
-    let start: [(&str, By, Start); 6] = [
-        ("floor", By::Udp, &servers::floor),
-        ("kamailio", By::Udp, &|| servers::kamailio(&root.join("bench/kamailio.cfg"))),
-        ("qalqan", By::Udp, &qalqan),
-        ("qalqan, TCP", By::Tcp, &qalqan),
-        ("qalqan, TLS", By::Tls, &qalqan),
-        ("qalqan, proxy", By::Udp, &|| servers::qalqan(&program, &directory, Some(hop.address))),
-    ];
-    let mut results: Vec<Vec<Round>> = start.iter().map(|_| Vec::new()).collect();
-    for round in 0..rounds {
-        for (index, (name, by, start)) in start.iter().enumerate() {
-            eprintln!("round {} of {rounds}: {name}", round + 1);
-            let server = start()?;
-            let mut target = server.address;
-            if *by == By::Tls {
-                target.set_port(servers::TLS_PORT);
-            }
-            let load = Load { target, by: *by, window: 256, warm_up, measured, seed: 1 };
-            let mut marks = Vec::new();
-            let outcome = load::run(&load, || marks.push(server.cpu_s()))?;
-            let cpu_us_per_call = (marks[1] - marks[0]) * 1e6 / outcome.answered.max(1) as f64;
-            results[index].push(Round { outcome, cpu_us_per_call });
-        }
+    let lists_in = work.join(if quick { "few" } else { "carrier" });
+    lists::carrier(&lists_in, quick)?;
+    let contest = Contest { root, work, program: &program, lists: &lists_in, rounds, warm_up, measured };
+    let results = contest.run()?;
+    println!("{}", contest::table(&results));
+    let of = |name: &str| results.iter().find(|result| result.name == name).expect("a contender");
+    let (floor, kamailio, qalqan) = (of("floor"), of("kamailio"), of("qalqan"));
+    let times = |name: &str| of(name).cpu_us() / qalqan.cpu_us();
+    println!(
+        "CPU per call: Qalqan takes {:.2} times the floor's, 1/{:.1} of Kamailio's, and answers {:.0} ms after its start.",
+        qalqan.cpu_us() / floor.cpu_us(),
+        kamailio.cpu_us() / qalqan.cpu_us(),
+        qalqan.ready_ms()
+    );
+    println!(
+        "With two workers it takes {:.2} times the CPU per call of one, over TCP {:.2}, TLS {:.2}, as a proxy {:.2}.",
+        times("qalqan, two workers"),
+        times("qalqan, TCP"),
+        times("qalqan, TLS"),
+        times("qalqan, proxy")
+    );
+    if let Some(path) = picture {
+        std::fs::write(path, contest::picture(&results))?;
     }
 
+    let (measured, flood) = match quick {
+        true => (Duration::from_millis(700), Duration::from_secs(1)),
+        false => (Duration::from_secs(20), Duration::from_secs(60)),
+    };
+    let (most, phases) = service::run(&program, &work.join("qalqan"), &lists_in, measured, flood)?;
     println!(
-        "| window of 256 calls | calls/s | CPU per call, µs | p50, µs | p99, µs | p99.9, µs | lost | 3xx / 6xx / other |"
+        "\n| one worker that can do {most:.0} calls/s | came, calls/s | answered, calls/s | p50, µs | p99, µs | p99.9, µs | own memory, MB |"
     );
-    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
-    for ((name, ..), rounds) in start.iter().zip(&results) {
-        let median = |of: &dyn Fn(&Round) -> f64| median(rounds.iter().map(of).collect());
-        let last = &rounds.last().expect("a round").outcome;
-        let share = |n: u64| format!("{:.1} %", n as f64 * 100.0 / last.answered.max(1) as f64);
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
+    for service::Phase { name, waited, own_mb } in phases {
         println!(
-            "| {name} | {:.0} | {:.2} | {:.0} | {:.0} | {:.0} | {} | {} / {} / {} |",
-            median(&|round| round.outcome.calls_per_s),
-            median(&|round| round.cpu_us_per_call),
-            median(&|round| round.outcome.p50_us),
-            median(&|round| round.outcome.p99_us),
-            median(&|round| round.outcome.p999_us),
-            rounds.iter().map(|round| round.outcome.lost).sum::<u64>(),
-            share(last.redirected),
-            share(last.refused),
-            share(last.other),
+            "| {name} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | {own_mb:.0} |",
+            waited.offered_per_s, waited.answered_per_s, waited.p50_us, waited.p99_us, waited.p999_us
         );
     }
-    let cpu =
-        |index: usize| median(results[index].iter().map(|round: &Round| round.cpu_us_per_call).collect());
-    println!();
-    println!(
-        "CPU per call: Qalqan takes 1/{:.1} of Kamailio's and {:.2} times the floor's.",
-        cpu(1) / cpu(2),
-        cpu(2) / cpu(0)
-    );
-
-    let rate = |index: usize| median(results[index].iter().map(|round| round.outcome.calls_per_s).collect());
-    println!(
-        "Calls/s: TCP {:.0} % and TLS {:.0} % of UDP. CPU per call: TCP {:.2}, TLS {:.2} and proxy mode {:.2} times UDP's by redirect.",
-        rate(3) * 100.0 / rate(2),
-        rate(4) * 100.0 / rate(2),
-        cpu(3) / cpu(2),
-        cpu(4) / cpu(2),
-        cpu(5) / cpu(2)
-    );
 
     let (entries, rounds) = if quick { (100_000, 2) } else { (1_000_000, 50) };
     let judge::Asked { judge_ns, whole_ns, .. } = judge::measure(&judge::policy(entries), 1, rounds);
-    println!();
-    println!("| the verdict alone, {entries} list entries | ns a call |");
+    println!("\n| the verdict alone, {entries} list entries | ns a call |");
     println!("| --- | ---: |");
     println!("| judging | {judge_ns:.0} |");
     println!("| normalising and judging | {whole_ns:.0} |");
@@ -212,13 +187,7 @@ fn journal_table(count: usize, calls_per_day: u64) {
     }
 }
 
-fn lists_table(
-    entries: &[usize],
-    one_in: &[usize],
-    calls: usize,
-    in_order: bool,
-    work: &std::path::Path,
-) -> Result<()> {
+fn lists_table(entries: &[usize], one_in: &[usize], calls: usize, in_order: bool, work: &Path) -> Result<()> {
     println!(
         "| entries | one number in | bits an entry | from CSV, entries/s | and to the compact file | open, ms | policy, ms | judging, ns | normalising, ns | both, ns | blocked |"
     );
@@ -242,9 +211,4 @@ fn lists_table(
         }
     }
     Ok(())
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

@@ -1,18 +1,20 @@
 //! Those who answer: each a process, its CPU time read from /proc.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::corpus::{TRUNKS, do_not_originate};
+use crate::corpus::TRUNKS;
 
 /// A contender that is running; killed when dropped.
 pub struct Server {
     pub name: &'static str,
     pub address: SocketAddr,
+    /// Milliseconds from its start to its first answer.
+    pub ready_ms: f64,
     child: Child,
 }
 
@@ -27,17 +29,19 @@ impl Drop for Server {
 
 impl Server {
     fn start(name: &'static str, port: u16, command: &mut Command) -> io::Result<Server> {
+        let started = Instant::now();
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let child = child.map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
         let address = format!("127.0.0.1:{port}").parse().expect("an address");
-        let server = Server { name, address, child };
+        let mut server = Server { name, address, ready_ms: 0.0, child };
         server.wait_until_ready()?;
+        server.ready_ms = started.elapsed().as_secs_f64() * 1000.0;
         Ok(server)
     }
 
     fn wait_until_ready(&self) -> io::Result<()> {
         let socket = UdpSocket::bind((TRUNKS[2].0, 0))?;
-        socket.set_read_timeout(Some(Duration::from_millis(50)))?;
+        socket.set_read_timeout(Some(Duration::from_millis(5)))?;
         let host = socket.local_addr()?;
         let options = format!(
             "OPTIONS sip:probe@{0} SIP/2.0\r\nVia: SIP/2.0/UDP {host};rport;branch=z9hG4bKprobe\r\nMax-Forwards: 70\r\n\
@@ -54,6 +58,18 @@ impl Server {
             }
         }
         Err(io::Error::other(format!("{}: no answer to OPTIONS within 20 s", self.name)))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What of its memory is resident and its own, in MB: mapped files are the kernel's.
+    pub fn own_mb(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let kb = line.and_then(|rest| rest.trim().split(' ').next()?.parse::<f64>().ok());
+        kb.unwrap_or(f64::NAN) / 1024.0
     }
 
     /// CPU time of the server and its children, user and system, seconds.
@@ -89,6 +105,7 @@ fn cpu_ticks(pid: u32) -> Option<u64> {
 }
 
 pub const TLS_PORT: u16 = 5074;
+pub const HTTP_PORT: u16 = 5076;
 
 /// The next hop behind a proxy.
 pub fn hop() -> io::Result<Server> {
@@ -97,10 +114,12 @@ pub fn hop() -> io::Result<Server> {
     Server::start("hop", port, Command::new(program).arg("hop").arg(format!("127.0.0.1:{port}")))
 }
 
-pub fn floor() -> io::Result<Server> {
+/// `cuts`: answers leave as large packets that the kernel cuts.
+pub fn floor(cuts: bool) -> io::Result<Server> {
     let port = 5071;
-    let program = std::env::current_exe()?;
-    Server::start("floor", port, Command::new(program).arg("floor").arg(format!("127.0.0.1:{port}")))
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("floor").arg(format!("127.0.0.1:{port}")).args(cuts.then_some("--cuts"));
+    Server::start("floor", port, &mut command)
 }
 
 /// Kamailio answering by redirect from a stateless script, two workers.
@@ -112,8 +131,15 @@ pub fn kamailio(script: &Path) -> io::Result<Server> {
 
 /// Qalqan with its journal on and the full catalogue, one worker for each address and transport.
 ///
-/// UDP and TCP on one port, TLS on the next; as a proxy before a hop that refuses every call, where one is named.
-pub fn qalqan(program: &Path, directory: &Path, hop: Option<SocketAddr>) -> io::Result<Server> {
+/// UDP and TCP on one port, TLS on the next; as a proxy before a hop that refuses every call, where one is named. `lists`
+/// holds what [`crate::lists::carrier`] made.
+pub fn qalqan(
+    program: &Path,
+    directory: &Path,
+    lists: &Path,
+    workers: usize,
+    hop: Option<SocketAddr>,
+) -> io::Result<Server> {
     let port = TLS_PORT - 1;
     fs::create_dir_all(directory)?;
     if !directory.join("node.key").exists() {
@@ -129,22 +155,23 @@ pub fn qalqan(program: &Path, directory: &Path, hop: Option<SocketAddr>) -> io::
             return Err(io::Error::other("openssl made no certificate"));
         }
     }
-    let mut list = io::BufWriter::new(fs::File::create(directory.join("do-not-originate.csv"))?);
-    writeln!(list, "number,owner,expires,note")?;
-    for number in do_not_originate() {
-        writeln!(list, "{number},bench,,")?;
-    }
-    list.flush()?;
-    let mut config =
-        format!("[sip]\nlisten = [\"127.0.0.1:{port}\", \"tls:127.0.0.1:{TLS_PORT}\"]\nworkers = 1\n");
+    let mut config = format!(
+        "[sip]\nlisten = [\"127.0.0.1:{port}\", \"tls:127.0.0.1:{TLS_PORT}\"]\nworkers = {workers}\n"
+    );
     if let Some(hop) = hop {
         config.push_str(&format!("mode = \"proxy\"\nonward = \"{hop}\"\n"));
     }
     config.push_str("[sip.tls]\ncertificate = \"node.pem\"\nkey = \"node.key\"\n");
-    config.push_str("[lists]\ndo-not-originate = \"do-not-originate.csv\"\n");
+    config.push_str(&format!("[http]\nlisten = [\"127.0.0.1:{HTTP_PORT}\"]\n[lists]\n"));
+    let list = |name: &str| fs::canonicalize(lists.join(name).with_extension("list"));
+    for name in ["do-not-originate", "no-international"] {
+        config.push_str(&format!("{name} = {:?}\n", list(name)?));
+    }
     for (address, class) in TRUNKS {
         config.push_str(&format!("[trunk.{class}]\nclass = \"{class}\"\nsource = [\"{address}\"]\n"));
     }
+    config.push_str("[trunk.dedicated]\nclass = \"international-dedicated\"\nsource = [\"127.0.0.14\"]\n");
+    config.push_str(&format!("numbers = {:?}\n", list("dedicated")?));
     let path = directory.join("qalqan.toml");
     fs::write(&path, config)?;
     Server::start("qalqan", port, Command::new(program).arg("serve").arg("--config").arg(path))

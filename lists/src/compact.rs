@@ -122,7 +122,8 @@ impl List {
         if start != file.len() as u64 {
             return Err(CompactError::Damaged);
         }
-        let hash = |at: usize| -> [u8; 32] { header[at..at + 32].try_into().expect("32 bytes of the header") };
+        let hash =
+            |at: usize| -> [u8; 32] { header[at..at + 32].try_into().expect("32 bytes of the header") };
         let notes = u32_at(header, at::NOTES);
         if notes != stamp.notes {
             return Err(CompactError::Notes(notes));

@@ -277,7 +277,10 @@ impl<N: Fn(&str) -> Result<u32, String>> Lines<'_, N> {
             .terminator(csv::Terminator::Any(b'\n'))
             .from_reader(text);
         let mut record = csv::ByteRecord::new();
-        while reader.read_byte_record(&mut record).map_err(|error| ReadError::Unreadable(error.to_string()))? {
+        while reader
+            .read_byte_record(&mut record)
+            .map_err(|error| ReadError::Unreadable(error.to_string()))?
+        {
             let line = first_line - 1 + record.position().map_or(0, csv::Position::line);
             if record.len() == 1 && record[0].is_empty() {
                 continue;

@@ -13,8 +13,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use call::{TrunkClass, TrunkId};
 use ::lists::{List, Version};
+use call::{TrunkClass, TrunkId};
 use numbering::{Dialling, Plan};
 use rules::{Language, Modes};
 use screening::{Cap, Lists, Policy, Trunk};
@@ -208,7 +208,8 @@ impl<'a> Reader<'a> {
         let http = self.http(&file.http, &names);
         let tracing = self.tracing(file.tracing.as_ref());
         let configuration = Version::of(text.as_bytes()).to_string();
-        let policy = Policy::new(self.plan.clone(), trunks, lists, self.plan_version.to_string(), configuration);
+        let policy =
+            Policy::new(self.plan.clone(), trunks, lists, self.plan_version.to_string(), configuration);
         file.journal.check(&mut self.faults);
         Setup {
             policy,

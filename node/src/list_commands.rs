@@ -68,10 +68,10 @@ fn pack(args: &PackArgs, origin: &Origin, out: &mut impl Write) -> Outcome {
     if same_file(&args.file, &target) {
         return Err(wrong("is the CSV file itself: say --out".to_owned()).into());
     }
-    list_file::pack(&list, &reading.stamp(), &target)
-        .map_err(|error| wrong(config::explain_io(&error)))?;
+    list_file::pack(&list, &reading.stamp(), &target).map_err(|error| wrong(config::explain_io(&error)))?;
     // What was written is read back: a disk that lies is found out before the file is in force.
-    let opened = list_file::read(&target, &reading, &mut list_file::Untold).map_err(|e| wrong(e.to_string()))?;
+    let opened =
+        list_file::read(&target, &reading, &mut list_file::Untold).map_err(|e| wrong(e.to_string()))?;
     opened.verify().map_err(|error| wrong(error.to_string()))?;
     writeln!(
         out,

@@ -20,7 +20,10 @@ fn a_packed_list_is_the_list_it_was_packed_from() {
     let said = site.ok(&["lists", "pack", "block.csv"]);
     let sum = Command::new("sha256sum").arg(site.path("block.csv")).output().unwrap();
     let sum = String::from_utf8(sum.stdout).unwrap();
-    assert!(said.contains("block.list: 3003 entries") && said.contains(sum.split(' ').next().unwrap()), "{said}");
+    assert!(
+        said.contains("block.list: 3003 entries") && said.contains(sum.split(' ').next().unwrap()),
+        "{said}"
+    );
     assert!(!site.path("block.list.draft").exists());
     let checks = |site: &Site| {
         ["+77272000014", "+77272501235", "+77273500000", "+14155550123"].map(|calling| {
@@ -57,7 +60,10 @@ fn what_is_wrong_with_a_compact_file_is_said_in_a_line() {
     site.ok(&["lists", "pack", "exempt.csv"]);
     refused(&["lists", "check"], "exempt.list: was packed for a list whose notes mean something else");
     site.write("wrong.csv", format!("{HEADER}+77272501234,Embassy,,R77\n"));
-    refused(&["lists", "pack", "wrong.csv", "--name", "exempt"], "wrong.csv:2: note \"R77\": \"R77\" is not a rule");
+    refused(
+        &["lists", "pack", "wrong.csv", "--name", "exempt"],
+        "wrong.csv:2: note \"R77\": \"R77\" is not a rule",
+    );
     site.ok(&["lists", "pack", "exempt.csv", "--name", "exempt"]);
     assert!(site.ok(&["lists", "check"]).contains("exempt"));
     refused(&["lists", "pack", "exempt.list"], "exempt.list: is a compact list already");
