@@ -9,6 +9,7 @@
 pub mod contest;
 pub mod corpus;
 pub mod count;
+pub mod flame;
 pub mod floor;
 pub mod hop;
 pub mod journal;

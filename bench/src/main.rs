@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bench::contest::{self, Contest};
 use bench::load::{By, Load};
-use bench::{count, floor, hop, journal, judge, lists, load, service};
+use bench::{count, flame, floor, hop, journal, judge, lists, load, service};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -32,6 +32,8 @@ enum Command {
         #[arg(long)]
         picture: Option<PathBuf>,
     },
+    /// Draw what `perf script` printed of a worker: see bench/flame
+    Flame { script: PathBuf, picture: PathBuf },
     /// Do the work of a call by itself, for counting instructions
     Count {
         work: count::Work,
@@ -89,6 +91,12 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 fn main() -> Result<()> {
     match CommandLine::parse().command {
         Command::Run { quick, root, work, picture } => run(quick, &root, &work, picture.as_deref()),
+        Command::Flame { script, picture } => {
+            let frames = flame::read(&std::fs::read_to_string(&script)?, "worker::Worker::run");
+            let title =
+                format!("A UDP worker, {} samples: blue is Qalqan, orange the kernel", frames.samples());
+            Ok(std::fs::write(picture, frames.svg(&title))?)
+        }
         Command::Count { work, rounds } => {
             count::run(work, rounds);
             Ok(())
