@@ -95,6 +95,20 @@ impl Write for Text<'_> {
     }
 }
 
+/// A host and its port as a URI has them: IPv6 in brackets.
+pub fn push_address(out: &mut Vec<u8>, address: SocketAddr) {
+    match address.ip() {
+        IpAddr::V4(_) => push_ip(out, address.ip()),
+        IpAddr::V6(ip) => {
+            out.push(b'[');
+            push_ip(out, ip.into());
+            out.push(b']');
+        }
+    }
+    out.push(b':');
+    push_number(out, address.port());
+}
+
 /// An address in text; IPv4, the usual one, by hand.
 fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
     match ip {
@@ -209,6 +223,15 @@ mod tests {
              Via: SIP/2.0/UDP 10.0.0.3\r\nFrom: <sip:f@g>;tag=1\r\nt: <sip:t@u>;tag=00000000000000ab\r\n\
              i: c@d\r\nCSeq: 1 INVITE\r\nContact: <sip:x@y>\r\nContent-Length: 0\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn an_address_reads_as_the_library_writes_it() {
+        for text in ["192.0.2.9:7000", "10.0.0.255:65535", "[2001:db8::1]:5060", "0.0.0.0:0"] {
+            let mut out = Vec::new();
+            push_address(&mut out, text.parse().unwrap());
+            assert_eq!(String::from_utf8(out).unwrap(), text);
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod message;
 mod via;
 
 pub use address::{Address, Scheme, each_value, unescape};
-pub use answer::{Answer, Text, stretch};
+pub use answer::{Answer, Text, push_address, stretch};
 pub use forward::{Forward, FromField, Next, hop_count, pass_back};
 pub use frame::{Frame, LARGEST, Unframed, frame};
 pub use history::diverted_from;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use call::{Call, Label, Reason, Rule, Treatment, Verdict};
 use numbering::Party;
 use rules::{Language, reason_in_words};
-use sip::{Address, Answer, Request, Scheme, Text, Via};
+use sip::{Address, Answer, Request, Scheme, Text, Via, push_address};
 
 use crate::config::{Allow, Marks, Setup};
 
@@ -152,7 +152,7 @@ impl Reply<'_> {
         }
         match onward {
             Some(onward) => out.extend_from_slice(onward.as_bytes()),
-            None => _ = write!(Text(out), "{}", self.source),
+            None => push_address(out, self.source),
         }
     }
 }
