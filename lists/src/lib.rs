@@ -83,7 +83,8 @@ impl List {
         }
     }
 
-    #[inline]
+    /// The terms of the number itself: out of line, for an atlas denies most numbers before it comes to that.
+    #[inline(never)]
     fn itself(&self, sought: &Sought) -> Option<u32> {
         let found = sought.integer().and_then(|integer| self.sections.find(integer));
         found.or_else(|| if self.lone.is_empty() { None } else { self.lone.find(sought.word) })

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use call::{Behaviour, Fact, Initiation, Question, Roaming, Rule, RuleSet, Signature, Unknown};
 use lists::{List, Sought, Terms};
-use numbering::{Key, Number, ShortCode, Standing};
+use numbering::{Key, Number, Party, ShortCode, Standing};
 use rules::{Facts, Listed};
 
 use crate::policy::REGISTERED;
@@ -14,7 +14,8 @@ use crate::{Cap, ListName, Policy, Trunk};
 pub(crate) struct LocalFacts<'a> {
     policy: &'a Policy,
     pub trunk: &'a Trunk,
-    call: call::Call,
+    time_ms: i64,
+    called: Party,
     /// The calling and the called number, made ready for the lists.
     sought: [Option<Sought>; 2],
     /// A cap counts a call once, however often rules ask: R01, R07.
@@ -40,7 +41,8 @@ impl<'a> LocalFacts<'a> {
         LocalFacts {
             policy,
             trunk,
-            call: *call,
+            time_ms: call.time_ms,
+            called: call.called,
             sought,
             caps: Default::default(),
             answers: Answers::default(),
@@ -74,8 +76,8 @@ impl<'a> LocalFacts<'a> {
     fn look_up(&self, list: &'a List, place: usize, key: Key) -> Option<Terms<'a>> {
         let ready = self.sought.iter().flatten().find(|sought| sought.key() == key);
         match ready {
-            Some(sought) => list.look_up(sought, place, self.call.time_ms),
-            None => list.look_up(&self.policy.atlas.seek(key), place, self.call.time_ms),
+            Some(sought) => list.look_up(sought, place, self.time_ms),
+            None => list.look_up(&self.policy.atlas.seek(key), place, self.time_ms),
         }
     }
 
@@ -117,7 +119,10 @@ impl Facts for LocalFacts<'_> {
 
     #[inline]
     fn is_listed(&self, list: Listed, key: Key) -> bool {
-        self.entry(list, key).is_some()
+        match self.list(list) {
+            (Some(list), place) => self.look_up(list, place, key).is_some(),
+            (None, _) => false,
+        }
     }
 
     fn exempted(&self, key: Key) -> RuleSet {
@@ -132,7 +137,7 @@ impl Facts for LocalFacts<'_> {
         };
         let Some(cap) = cap else { return true };
         if memo.get().is_none() {
-            memo.set(Some(cap.admit(self.call.time_ms)));
+            memo.set(Some(cap.admit(self.time_ms)));
         }
         memo.get() == Some(true)
     }
@@ -144,7 +149,7 @@ impl Facts for LocalFacts<'_> {
 
     #[inline]
     fn initiation(&self, asked: Number) -> Fact<Initiation> {
-        let question = Question::Initiation { asked, called: self.call.called };
+        let question = Question::Initiation { asked, called: self.called };
         self.ask(&self.answers.initiation, asked, question)
     }
 

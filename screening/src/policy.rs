@@ -111,15 +111,12 @@ impl ListName {
     }
 }
 
-/// The lists that most calls' calling and called numbers are looked up on.
-const OF_CALLING: [ListName; 5] = [
-    ListName::Allow,
-    ListName::DoNotOriginate,
-    ListName::Block,
-    ListName::Unallocated,
-    ListName::NoOutboundRoaming,
-];
-const OF_CALLED: [ListName; 2] = [ListName::RoamingNumbers, ListName::NoInternational];
+/// The lists that a calling number is looked up on whatever the trunk, and that calls from abroad add: for the
+/// calling number, and for the called one.
+const OF_CALLING: [ListName; 4] =
+    [ListName::Unallocated, ListName::DoNotOriginate, ListName::Block, ListName::Allow];
+const FROM_ABROAD: [ListName; 1] = [ListName::NoOutboundRoaming];
+const TO_HOME: [ListName; 1] = [ListName::NoInternational];
 
 /// The place in the atlas that the registered sets of all trunks share, behind those of the named lists.
 pub(crate) const REGISTERED: usize = ListName::ALL.len();
@@ -213,18 +210,31 @@ impl Policy {
     /// will read: the misses of all lists then wait for one another no more.
     #[inline]
     pub(crate) fn seek(&self, call: &Call) -> [Option<Sought>; 2] {
-        let seek = |party: Party, names: &[ListName]| {
-            let sought = self.atlas.seek(party.key()?);
+        let fetch = |sought: &Sought, names: &[ListName]| {
             for &name in names {
                 if sought.may_be_on(name as usize)
                     && let Some(list) = self.lists.get(name)
                 {
-                    list.prefetch(&sought);
+                    list.prefetch(sought);
                 }
             }
-            Some(sought)
         };
-        [seek(call.calling, &OF_CALLING), seek(call.called, &OF_CALLED)]
+        let seek = |party: Party| party.key().map(|key| self.atlas.seek(key));
+        let [calling, called] = [seek(call.calling), seek(call.called)];
+        let is_from_abroad = call.class == TrunkClass::International;
+        if let Some(sought) = &calling {
+            fetch(sought, &OF_CALLING);
+            if is_from_abroad {
+                fetch(sought, &FROM_ABROAD);
+            }
+        }
+        if let Some(sought) = &called {
+            fetch(sought, &[ListName::RoamingNumbers]);
+            if is_from_abroad {
+                fetch(sought, &TO_HOME);
+            }
+        }
+        [calling, called]
     }
 
     /// Lets caps go on counting where those of the policy before left off: a reload opens no gate.
