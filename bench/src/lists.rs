@@ -12,16 +12,13 @@ use screening::{ListName, Lists, Policy};
 
 use crate::{corpus, judge};
 
-/// Of a thousand entries, how many are on each list: do-not-originate a tenth, opt-outs a hundredth each, the rest
-/// numbers that nobody holds.
-const SHARES: [(ListName, usize); 7] = [
+/// Of a thousand entries, how many are on each list: do-not-originate a tenth, opt-outs a hundredth, the rest numbers that
+/// nobody holds.
+const SHARES: [(ListName, usize); 4] = [
     (ListName::DoNotOriginate, 100),
-    (ListName::NoInternational, 10),
-    (ListName::NoOutboundRoaming, 10),
-    (ListName::Block, 10),
-    (ListName::Allow, 1),
-    (ListName::RoamingNumbers, 1),
-    (ListName::Unallocated, 868),
+    (ListName::NoInternational, 5),
+    (ListName::NoOutboundRoaming, 5),
+    (ListName::Unallocated, 890),
 ];
 
 /// National codes that entries have, each for ten million numbers: those that calls of the corpus come from first.
