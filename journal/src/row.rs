@@ -7,7 +7,7 @@ use call::Decided;
 use numbering::{Malformed, Number, Party, ShortCode, Why};
 
 use crate::numbers::{pack, unpack};
-use crate::{HEX, Keystream, Record, Tokens};
+use crate::{Keystream, Record, Tokens};
 
 /// The columns of a segment; `check` stands behind them.
 pub const NAMES: [&str; 21] = [
@@ -93,18 +93,28 @@ impl Text {
         made
     }
 
-    /// 56 bits as 14 hex digits, with `prefix` before them.
+    /// 56 bits as 14 hex digits.
     #[inline]
-    fn hex(prefix: &str, value: u64) -> Text {
-        let len = prefix.len() + 14;
-        let mut made = Text { cell: [0; Text::CELL], len: len as u8 };
-        made.cell[..Text::HEAD].copy_from_slice(&text_head(len));
-        let (before, digits) = made.cell[Text::HEAD..].split_at_mut(prefix.len());
-        before.copy_from_slice(prefix.as_bytes());
-        for (two, byte) in digits[..14].chunks_exact_mut(2).zip(&value.to_be_bytes()[1..]) {
-            two.copy_from_slice(&HEX[usize::from(*byte)]);
+    fn hex(value: u64) -> Text {
+        const LEN: usize = 14;
+        let (first, last) = (hex_digits((value >> 24) as u32), hex_digits((value << 8) as u32));
+        // Words, not bytes: they are copied soon, and what was written in small pieces is slow to be read in large ones.
+        let head = u64::from_le_bytes([3, LEN as u8, 0, 0, 0, 0, 0, 0]);
+        let words = [head | first << 40, first >> 24 | last << 40, last >> 24 & 0xff_ffff];
+        let mut made = Text { cell: [0; Text::CELL], len: LEN as u8 };
+        for (place, word) in made.cell.chunks_exact_mut(8).zip(words) {
+            place.copy_from_slice(&word.to_le_bytes());
         }
         made
+    }
+
+    #[cold]
+    fn malformed(value: u64) -> Text {
+        let digits = Text::hex(value);
+        let mut text = [0; MALFORMED.len() + 14];
+        text[..MALFORMED.len()].copy_from_slice(MALFORMED.as_bytes());
+        text[MALFORMED.len()..].copy_from_slice(digits.as_bytes());
+        Text::of(std::str::from_utf8(&text).expect("hex digits"))
     }
 
     /// `+` and the digits of a packed number.
@@ -139,6 +149,18 @@ impl Text {
     pub(crate) fn cell(&self) -> (&[u8; Text::CELL], usize) {
         (&self.cell, Text::HEAD + usize::from(self.len))
     }
+}
+
+/// The eight hex digits of 32 bits as a word, the first digit lowest: all at once.
+#[inline]
+fn hex_digits(value: u32) -> u64 {
+    let ones = 0x0101_0101_0101_0101;
+    let mut x = u64::from(value.swap_bytes());
+    x = (x | x << 16) & 0x0000_ffff_0000_ffff;
+    x = (x | x << 8) & 0x00ff_00ff_00ff_00ff;
+    x = x >> 4 & 0x000f_000f_000f_000f | (x & 0x000f_000f_000f_000f) << 8;
+    let letters = (x + 6 * ones) >> 4 & ones;
+    x + u64::from(b'0') * ones + letters * u64::from(b'a' - b'9' - 1)
 }
 
 /// What stands before a text in its cell: the tag, and the length.
@@ -192,7 +214,10 @@ impl Hidden {
 
     #[inline]
     fn text(&self, party: Party, keystream: u64) -> Text {
-        let prefix = if matches!(party, Party::Malformed(_)) { MALFORMED } else { "" };
+        let hex = |value: u64| match party {
+            Party::Malformed(_) => Text::malformed(value & ((1 << 56) - 1)),
+            _ => Text::hex(value & ((1 << 56) - 1)),
+        };
         match self {
             Hidden::Clear => match party {
                 Party::Number(_) => Text::e164(party.to_word()),
@@ -201,11 +226,11 @@ impl Hidden {
             Hidden::Hashed(tokens) => {
                 let mut bytes = [0; 8];
                 bytes[1..].copy_from_slice(&tokens.of(party));
-                Text::hex(prefix, u64::from_be_bytes(bytes))
+                hex(u64::from_be_bytes(bytes))
             }
             Hidden::Encrypted(_) => {
                 let packed = pack(party).expect("a number or a malformed field");
-                Text::hex(prefix, packed ^ keystream >> 8)
+                hex(packed ^ keystream >> 8)
             }
             Hidden::Closed => unreachable!("nothing is written without its key"),
         }
@@ -330,6 +355,19 @@ pub(crate) mod tests {
     }
 
     proptest! {
+        #[test]
+        fn hex_is_that_of_the_standard_library(value in 0u64..1 << 56) {
+            let (text, malformed) = (Text::hex(value), Text::malformed(value));
+            prop_assert_eq!(text.as_str(), format!("{value:014x}"));
+            prop_assert_eq!(malformed.as_str(), format!("malformed:{value:014x}"));
+            for text in [text, malformed] {
+                let mut plain = Vec::new();
+                Cell::Text(text.as_str()).put(&mut plain);
+                let (cell, len) = text.cell();
+                prop_assert_eq!(&cell[..len], plain);
+            }
+        }
+
         #[test]
         fn a_key_reads_every_field_back(text in "\\+[1-9][0-9]{6,14}", place in 0u64..1000) {
             let short = Party::Short(ShortCode::from_digits(b"112").unwrap());

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::row::{shared_cells, text_head};
-use crate::tally::{CHECK_BLOCK, Digests, Sums, check_head};
-use crate::{Cell, Cells, Hidden, NAMES, Record, Run, Text, pair};
+use crate::tally::{CHECK_BLOCK, Digests, Sums};
+use crate::{CALL_ID_LEN, Cell, Cells, Hidden, NAMES, Record, Run, Text, pair};
 
 const TIME: usize = 0;
 const NUMBERS: usize = 3;
@@ -44,13 +44,9 @@ pub struct Rows {
 pub struct Laid<'a> {
     pub kind: u32,
     pub numbers: [Option<Text>; 4],
-    /// A text in a run of bytes that has [`Laid::CALL_ID`] of them at least.
+    /// A text in a run of [`CALL_ID_LEN`] bytes at least.
     pub call_id: &'a [u8],
     pub call_id_len: usize,
-}
-
-impl Laid<'_> {
-    pub const CALL_ID: usize = PIECE - 5;
 }
 
 /// Bytes with room behind them for a copy of a fixed size.
@@ -156,11 +152,11 @@ impl Rows {
 
     /// Lays out the next row; the name of a trunk is asked for once for each kind.
     #[inline]
-    pub fn lay(
-        &mut self,
-        record: &Record,
+    pub fn lay<'a>(
+        &'a mut self,
+        record: &'a Record,
         trunk: &mut dyn FnMut(&Record) -> std::sync::Arc<str>,
-    ) -> Laid<'_> {
+    ) -> Laid<'a> {
         let key = key(record);
         let kind = match self.known.get(&key) {
             Some(&kind) => kind,
@@ -173,12 +169,10 @@ impl Rows {
         let numbers = self.hidden.show(place, parties);
 
         let row = &mut self.row;
-        let time = integer(call.time_ms);
-        let mut head = [0; CELL];
-        head[..16].copy_from_slice(&check_head(self.segment, place));
-        head[16..25].copy_from_slice(&time[..9]);
-        row.put::<CELL>(&head, 25);
-        self.own[TIME].put::<16>(&time, 9);
+        row.put::<8>(&self.segment.to_le_bytes(), 8);
+        row.put::<8>(&place.to_le_bytes(), 8);
+        put_integer(row, call.time_ms);
+        put_integer(&mut self.own[TIME], call.time_ms);
         row.put::<PIECE>(&start.bytes, start.len);
         for (number, column) in numbers.iter().zip(&mut self.own[NUMBERS..]) {
             let (cell, len) = number.as_ref().map_or((&[0; Text::CELL], 1), Text::cell);
@@ -186,27 +180,26 @@ impl Rows {
             column.put::<{ Text::CELL }>(cell, len);
         }
         row.put::<PIECE>(&middle.bytes, middle.len);
-        let took = integer(i64::from(record.took_ns));
-        row.put::<16>(&took, 9);
-        self.own[TOOK_NS].put::<16>(&took, 9);
+        put_integer(row, i64::from(record.took_ns));
+        put_integer(&mut self.own[TOOK_NS], i64::from(record.took_ns));
         row.put::<PIECE>(&basis.bytes, basis.len);
 
         let (room, len) = record.call_id_room();
-        self.lossy.clear();
-        self.lossy.extend_from_slice(&[0; PIECE]);
-        let call_id_len = if room.is_ascii() {
-            self.lossy[5..5 + room.len()].copy_from_slice(room);
+        let is_ascii = room.is_ascii();
+        let call_id_len = if is_ascii {
             len
         } else {
             let text = String::from_utf8_lossy(&room[..len]);
-            self.lossy.resize(PIECE.max(5 + text.len()), 0);
-            self.lossy[5..5 + text.len()].copy_from_slice(text.as_bytes());
+            self.lossy.clear();
+            self.lossy.extend(text.as_bytes());
+            self.lossy.resize(text.len().max(CALL_ID_LEN), 0);
             text.len()
         };
-        self.lossy[..5].copy_from_slice(&text_head(call_id_len));
-        row.put::<PIECE>(&self.lossy, 5 + call_id_len);
-        self.own[CALL_ID].put::<PIECE>(&self.lossy, 5 + call_id_len);
-
+        let call_id: &[u8] = if is_ascii { room } else { &self.lossy };
+        for run in [row, &mut self.own[CALL_ID]] {
+            run.put::<5>(&text_head(call_id_len), 5);
+            run.put::<CALL_ID_LEN>(call_id, call_id_len);
+        }
         self.rows += 1;
         if !self.in_pairs {
             self.check_one();
@@ -224,7 +217,7 @@ impl Rows {
         if self.block.len() == CHECK_BLOCK {
             self.end_block();
         }
-        Laid { kind, numbers, call_id: &self.lossy[5..], call_id_len }
+        Laid { kind, numbers, call_id: if is_ascii { room } else { &self.lossy }, call_id_len }
     }
 
     fn check_one(&mut self) {
@@ -312,13 +305,10 @@ impl Rows {
     }
 }
 
-/// The bytes of an integer cell, with room behind them.
-#[inline]
-fn integer(value: i64) -> [u8; 16] {
-    let mut cell = [0; 16];
-    cell[0] = 1;
-    cell[1..9].copy_from_slice(&value.to_le_bytes());
-    cell
+#[inline(always)]
+fn put_integer(run: &mut Run, value: i64) {
+    run.put::<1>(&[1], 1);
+    run.put::<8>(&value.to_le_bytes(), 8);
 }
 
 #[cfg(test)]
@@ -395,7 +385,7 @@ mod tests {
 
                     let laid = rows.lay(record, &mut |record| name(record.call.trunk.0).into());
                     prop_assert_eq!(&laid.call_id[..laid.call_id_len], call_id.as_bytes());
-                    prop_assert!(laid.call_id.len() >= Laid::CALL_ID);
+                    prop_assert!(laid.call_id.len() >= CALL_ID_LEN);
                     let texts = laid.numbers.map(|text| text.map(|text| text.as_str().to_owned()));
                     prop_assert_eq!(texts, numbers.map(|text| text.map(|text| text.as_str().to_owned())));
                     let kind = laid.kind as usize;

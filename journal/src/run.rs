@@ -10,7 +10,7 @@ pub struct Run {
 
 impl Run {
     /// Appends the first `len` bytes of a piece that has `N` bytes at least.
-    #[inline]
+    #[inline(always)]
     pub fn put<const N: usize>(&mut self, piece: &[u8], len: usize) {
         if self.bytes.len() < self.len + N.max(len) {
             self.grow(N.max(len));

@@ -11,18 +11,11 @@ use crate::{Cells, NAMES, sha256};
 /// Rows whose checks share a digest in the seal.
 pub const CHECK_BLOCK: usize = 1024;
 
-/// What a check is made over begins with: the segment's number and the row's place.
-pub(crate) fn check_head(segment: u64, place: u64) -> [u8; 16] {
-    let mut head = [0; 16];
-    head[..8].copy_from_slice(&segment.to_le_bytes());
-    head[8..].copy_from_slice(&place.to_le_bytes());
-    head
-}
-
 /// The check of a row: SHA-256 over the segment's number, the row's place and its cells, cut to 4 bytes.
 pub(crate) fn check(segment: u64, place: u64, cells: &[u8]) -> u32 {
     let mut context = Context::new(&SHA256);
-    context.update(&check_head(segment, place));
+    context.update(&segment.to_le_bytes());
+    context.update(&place.to_le_bytes());
     context.update(cells);
     u32::from_be_bytes(context.finish().as_ref()[..4].try_into().expect("4 of 32 bytes"))
 }

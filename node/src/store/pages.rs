@@ -7,15 +7,27 @@
 pub fn hybrid(values: &[u32], width: u32, out: &mut Vec<u8>) {
     let Some((&first, rest)) = values.split_first() else { return };
     if rest.iter().all(|&value| value == first) {
-        varint((values.len() as u64) << 1, out);
-        out.extend_from_slice(&first.to_le_bytes()[..width.div_ceil(8) as usize]);
-        return;
+        return run(first, values.len(), width, out);
     }
     let groups = values.len().div_ceil(8);
     varint((groups as u64) << 1 | 1, out);
     let end = out.len() + groups * width as usize;
-    pack(values.iter().map(|&value| u64::from(value)), width, out);
+    match width {
+        0..=8 => {
+            for group in values.chunks(8) {
+                let packed = group.iter().rev().fold(0, |packed, &value| packed << width | u64::from(value));
+                out.extend_from_slice(&packed.to_le_bytes()[..width as usize]);
+            }
+        }
+        _ => pack(values.iter().map(|&value| u64::from(value)), width, out),
+    }
     out.resize(end, 0);
+}
+
+/// One value many times.
+pub fn run(value: u32, count: usize, width: u32, out: &mut Vec<u8>) {
+    varint((count as u64) << 1, out);
+    out.extend_from_slice(&value.to_le_bytes()[..width.div_ceil(8) as usize]);
 }
 
 /// Which values of a column are there: the definition levels of a page of the first version.
@@ -23,6 +35,15 @@ pub fn levels(there: &[u32], out: &mut Vec<u8>) {
     let at = out.len();
     out.extend([0; 4]);
     hybrid(there, 1, out);
+    let len = (out.len() - at - 4) as u32;
+    out[at..at + 4].copy_from_slice(&len.to_le_bytes());
+}
+
+/// Definition levels of a page whose values are all there, or all not.
+pub fn level(there: bool, count: usize, out: &mut Vec<u8>) {
+    let at = out.len();
+    out.extend([0; 4]);
+    run(u32::from(there), count, 1, out);
     let len = (out.len() - at - 4) as u32;
     out[at..at + 4].copy_from_slice(&len.to_le_bytes());
 }
@@ -66,6 +87,12 @@ pub fn deltas(values: &[i64], out: &mut Vec<u8>) {
     let mut from = 0;
     while from + 1 < values.len() {
         let block = &values[from..values.len().min(from + BLOCK + 1)];
+        if block.iter().all(|value| *value == block[0]) {
+            // Least difference 0, no bits.
+            out.extend([0; 1 + BLOCK / MINIBLOCK]);
+            from += block.len() - 1;
+            continue;
+        }
         let deltas = &mut deltas[..block.len() - 1];
         for (delta, pair) in deltas.iter_mut().zip(block.windows(2)) {
             *delta = pair[1].wrapping_sub(pair[0]);

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use bytes::Bytes;
 use journal::{
-    Cell, Hidden, Laid, NAMES, Nonce, Numbers, NumbersKey, Record, Rows, Run, Sealed, Text, file_hash, hex,
+    CALL_ID_LEN, Cell, Hidden, NAMES, Nonce, Numbers, NumbersKey, Record, Rows, Run, Sealed, Text, file_hash,
+    hex,
 };
 use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
 use parquet::basic::Encoding;
@@ -179,18 +180,30 @@ impl Shared {
     ) -> std::io::Result<()> {
         body.clear();
         values.clear();
+        let width = pages::width(self.places.len());
+        let is_name = self.chunk.encoding() != Encoding::PLAIN;
+        // Nothing to look up where every kind has the same: half of the columns, most of the time.
+        if is_name && self.of_kind.iter().all(|of| *of == self.of_kind[0]) {
+            if self.may_be_null {
+                pages::level(self.of_kind[0].is_some(), kinds.len(), body);
+            }
+            body.push(width as u8);
+            if let Some(value) = self.of_kind[0] {
+                pages::run(value, kinds.len(), width, body);
+            }
+            return self.chunk.page(body, kinds.len(), None, zstd);
+        }
         if self.may_be_null {
             values.extend(kinds.iter().map(|&kind| u32::from(self.of_kind[kind as usize].is_some())));
             pages::levels(values, body);
             values.clear();
         }
         values.extend(kinds.iter().filter_map(|&kind| self.of_kind[kind as usize]));
-        if self.chunk.encoding() == Encoding::PLAIN {
-            pages::bits(values, body);
-        } else {
-            let width = pages::width(self.places.len());
+        if is_name {
             body.push(width as u8);
             pages::hybrid(values, width, body);
+        } else {
+            pages::bits(values, body);
         }
         self.chunk.page(body, kinds.len(), None, zstd)
     }
@@ -298,7 +311,7 @@ impl Making {
         for (column, number) in self.numbers.iter_mut().zip(&laid.numbers) {
             column.push_number(number);
         }
-        self.call_id.push::<{ Laid::CALL_ID }>(laid.call_id, laid.call_id_len);
+        self.call_id.push::<CALL_ID_LEN>(laid.call_id, laid.call_id_len);
         match self.kinds.len() == PAGE_ROWS {
             true => self.end_page(),
             false => Ok(()),
