@@ -19,6 +19,7 @@ use numbering::{Key, Number};
 
 pub use atlas::{Atlas, Sought};
 pub use compact::{CompactError, Stamp};
+pub use prefetch::prefetch;
 pub use read::{BadLine, ReadError};
 pub use terms::Terms;
 

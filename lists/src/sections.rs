@@ -119,22 +119,29 @@ impl Sections {
         None
     }
 
+    #[inline]
+    fn fetch(&self, at: usize) {
+        if let Some(byte) = self.data.get(at) {
+            prefetch(byte);
+        }
+    }
+
     /// Fetches what [`Sections::find`] will read.
     #[inline]
     pub fn prefetch(&self, integer: u64) {
         let Some(slot) = self.section(integer) else { return };
         let offset = (integer & !(u64::MAX << SECTION)) as usize;
         if slot.k == 0 {
-            return prefetch(&self.data, slot.base + offset / 8);
+            return self.fetch(slot.base + offset / 8);
         }
         let place = self.place(&slot, offset);
         let at = (place & PLACE) as usize * 4;
         match place >> 30 {
             EMPTY => {}
-            BLOCK_BITMAP => prefetch(&self.data, at + (offset & !(usize::MAX << slot.k)) / 8),
+            BLOCK_BITMAP => self.fetch(at + (offset & !(usize::MAX << slot.k)) / 8),
             _ => {
-                prefetch(&self.data, at);
-                prefetch(&self.data, at + 63);
+                self.fetch(at);
+                self.fetch(at + 63);
             }
         }
     }

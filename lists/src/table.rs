@@ -72,7 +72,9 @@ impl Table {
     #[inline]
     pub fn prefetch(&self, word: u64) {
         if self.slots != 0 {
-            crate::prefetch::prefetch(&self.bytes, first_slot(word, self.slots) * 8);
+            if let Some(byte) = self.bytes.get(first_slot(word, self.slots) * 8) {
+                crate::prefetch::prefetch(byte);
+            }
         }
     }
 

@@ -66,7 +66,10 @@ impl Recent {
         }
         let cseq = request.value(Name::CSeq).unwrap_or_default();
         hasher.write(&cseq[..cseq.iter().take_while(|byte| byte.is_ascii_digit()).count()]);
-        Transaction(hasher.finish())
+        let transaction = Transaction(hasher.finish());
+        // What is known of it is asked for when the call has been read.
+        lists::prefetch(&self.places[transaction.place()]);
+        transaction
     }
 
     /// A mark on a Call-ID that nobody outside this process can make.
