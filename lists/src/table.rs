@@ -71,10 +71,10 @@ impl Table {
 
     #[inline]
     pub fn prefetch(&self, word: u64) {
-        if self.slots != 0 {
-            if let Some(byte) = self.bytes.get(first_slot(word, self.slots) * 8) {
-                crate::prefetch::prefetch(byte);
-            }
+        if self.slots != 0
+            && let Some(byte) = self.bytes.get(first_slot(word, self.slots) * 8)
+        {
+            crate::prefetch::prefetch(byte);
         }
     }
 
