@@ -68,14 +68,3 @@ fn every_row_is_read_back_as_it_was_sealed() {
         }
     }
 }
-
-/// Digests that a segment of these records had before its pages were made by us: the meaning of a seal stays.
-#[test]
-fn the_digests_are_those_of_earlier_versions() {
-    let key = NumbersKey::new([7; 32]);
-    let hiding = Hiding { numbers: Numbers::Encrypted, key: &key, nonce: [2; 12] };
-    let mut names = |record: &Record| Arc::from(format!("trunk {}", record.call.trunk.0));
-    let (_, sealed) = make(9, records(3000).iter(), &mut names, &hiding).unwrap();
-    let whole = format!("{:?}", sealed.digests());
-    assert_eq!(file_hash(whole.as_bytes()), "GOLDEN");
-}
