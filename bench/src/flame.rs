@@ -29,7 +29,7 @@ pub fn read(script: &str, root: &str) -> Frame {
     all
 }
 
-/// `	ffffffff81e9b75c simple_copy_to_iter+0x2c ([kernel.kallsyms])`
+/// A line is a tab, then `ffffffff81e9b75c simple_copy_to_iter+0x2c ([kernel.kallsyms])`.
 fn name(line: &str) -> Option<String> {
     let (_, rest) = line.strip_prefix('\t')?.trim_start().split_once(' ')?;
     let symbol = rest.rsplit_once(" (").map_or(rest, |(symbol, _)| symbol);

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bench::contest::{self, Contest};
 use bench::load::{By, Load};
-use bench::{count, flame, floor, hop, journal, judge, lists, load, service};
+use bench::pace::Pace;
+use bench::{count, flame, floor, hop, journal, judge, lists, load, pace, service};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -83,6 +84,12 @@ enum Command {
         window: usize,
         #[arg(long, default_value_t = 5)]
         seconds: u64,
+        /// Calls come at this pace, answered or not, in place of a window
+        #[arg(long)]
+        calls_per_s: Option<f64>,
+        /// With a pace that cannot be kept to
+        #[arg(long)]
+        flood: bool,
     },
 }
 
@@ -110,11 +117,18 @@ fn main() -> Result<()> {
         Command::Lists { entries, one_in, calls, in_order, work } => {
             lists_table(&entries, &one_in, calls, in_order, &work)
         }
-        Command::Load { target, window, seconds } => {
-            let measured = Duration::from_secs(seconds);
-            let load =
-                Load { target, by: By::Udp, window, warm_up: Duration::from_secs(1), measured, seed: 1 };
-            println!("{:?}", load::run(&load, || {})?);
+        Command::Load { target, window, seconds, calls_per_s, flood } => {
+            let (warm_up, measured) = (Duration::from_secs(1), Duration::from_secs(seconds));
+            match calls_per_s {
+                None => {
+                    let load = Load { target, by: By::Udp, window, warm_up, measured, seed: 1 };
+                    println!("{:?}", load::run(&load, || {})?);
+                }
+                Some(calls_per_s) => {
+                    let pace = Pace { target, calls_per_s, flood, warm_up, measured, seed: 1 };
+                    println!("{:?}", pace::run(&pace, || {})?);
+                }
+            }
             Ok(())
         }
     }

@@ -60,6 +60,11 @@ impl Server {
         Err(io::Error::other(format!("{}: no answer to OPTIONS within 20 s", self.name)))
     }
 
+    /// Keeps all threads of the server on one core.
+    pub fn pin(&self, core: usize) -> io::Result<()> {
+        pin(self.pid(), &core.to_string())
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -78,6 +83,15 @@ impl Server {
         // USER_HZ is 100 on every Linux that Rust's std runs on.
         ticks as f64 / 100.0
     }
+}
+
+/// Keeps the threads that a process has now on these cores, and those that they will start.
+pub fn pin(pid: u32, cores: &str) -> io::Result<()> {
+    let pinned = Command::new("taskset")
+        .args(["-a", "-c", "-p", cores, &pid.to_string()])
+        .stdout(Stdio::null())
+        .status()?;
+    if pinned.success() { Ok(()) } else { Err(io::Error::other("taskset pinned nothing")) }
 }
 
 /// A process and its direct children.

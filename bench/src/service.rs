@@ -31,6 +31,9 @@ pub fn run(
 ) -> io::Result<(f64, Vec<Phase>)> {
     let server = servers::qalqan(program, directory, lists, 1, None)?;
     let target = server.address;
+    // The node has the first core for all its threads; the switch that asks it is another machine, and has the other.
+    server.pin(0)?;
+    let _restored = Pinned::on("1")?;
     let load = Load { target, by: By::Udp, window: 256, warm_up: Duration::from_secs(1), measured, seed: 1 };
     let most = load::run(&load, || {})?.calls_per_s;
     let at = |calls_per_s: f64, flood: bool, measured: Duration| Pace {
@@ -50,6 +53,21 @@ pub fn run(
     std::thread::sleep(Duration::from_millis(500));
     phase("half, a second later", pace::run(&half, || {})?);
     Ok((most, phases))
+}
+
+/// This process on one core, until it is dropped.
+struct Pinned;
+
+impl Pinned {
+    fn on(core: &str) -> io::Result<Pinned> {
+        servers::pin(std::process::id(), core).map(|()| Pinned)
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        let _ = servers::pin(std::process::id(), "0,1");
+    }
 }
 
 /// Runs a load while every list is swapped every two seconds and the metrics are read every second.

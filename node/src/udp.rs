@@ -243,17 +243,15 @@ impl Outbox {
                 continue;
             }
             let error = io::Error::last_os_error();
-            let pieces = rest[0].msg_hdr.msg_iovlen as usize;
+            let pieces = rest[0].msg_hdr.msg_iovlen;
             match error.kind() {
                 io::ErrorKind::Interrupted => {}
                 // This way takes no large packets: each message by itself from now on, the ones that are left first.
                 _ if pieces > 1
                     && matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EIO | libc::EMSGSIZE)) =>
                 {
-                    let left = self.headers[sent..]
-                        .iter()
-                        .map(|header| header.msg_hdr.msg_iovlen as usize)
-                        .sum::<usize>();
+                    let left =
+                        self.headers[sent..].iter().map(|header| header.msg_hdr.msg_iovlen).sum::<usize>();
                     self.messages.drain(..self.messages.len() - left);
                     self.cuts = false;
                     self.lay_out();
