@@ -131,6 +131,12 @@ fn language(text: &str) -> Result<Language, String> {
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
+    let say = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |stumbled| {
+        if std::thread::current().name() != Some(qalqan::records::READER) {
+            say(stumbled);
+        }
+    }));
     let command_line = CommandLine::parse();
     match run(command_line) {
         Ok(()) => ExitCode::SUCCESS,

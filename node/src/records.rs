@@ -12,7 +12,7 @@ use std::path::Path;
 use crate::capture::is_capture;
 use crate::config::explain_io;
 
-pub use parquet_file::{CallWriter, VerdictWriter};
+pub use parquet_file::{CallWriter, READER, VerdictWriter};
 
 /// The columns of recorded calls.
 pub const COLUMNS: [&str; 6] = ["time", "trunk", "calling", "presentation", "called", "redirecting"];

@@ -27,11 +27,9 @@ fn a_packed_list_is_the_list_it_was_packed_from() {
     assert!(!site.path("block.list.draft").exists());
     let checks = |site: &Site| {
         ["+77272000014", "+77272501235", "+77273500000", "+14155550123"].map(|calling| {
-            site.ok(&["check", calling, "+77011234567", "--trunk", "national", "--json"])
-                .lines()
-                .filter(|line| !line.contains("configuration"))
-                .map(|line| line.split("\"versions\"").next().unwrap().to_owned())
-                .collect::<String>()
+            // The configuration is another, and so are the versions a verdict names.
+            let judged = site.ok(&["check", calling, "+77011234567", "--trunk", "national", "--json"]);
+            judged.split("\"versions\"").next().unwrap().to_owned()
         })
     };
     let from_csv = checks(&site);

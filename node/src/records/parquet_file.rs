@@ -1,8 +1,10 @@
 //! Recorded calls and verdicts in Parquet.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
+use std::thread;
 
 use arrow_array::builder::{StringBuilder, StringDictionaryBuilder, UInt64Builder};
 use arrow_array::cast::AsArray;
@@ -27,6 +29,8 @@ use crate::config::explain_io;
 
 const ROWS: usize = 8192;
 const BATCHES_AHEAD: usize = 2;
+/// The thread that reads: where it stumbles over a broken file, an error in words is all that is to be said.
+pub const READER: &str = "parquet-read";
 
 pub fn read<Trunk: Copy>(
     recording: Recording,
@@ -63,9 +67,14 @@ pub fn read<Trunk: Copy>(
     // One thread reads ahead while this one hands rows over.
     std::thread::scope(|scope| {
         let (send, batches) = mpsc::sync_channel(BATCHES_AHEAD);
-        scope.spawn(move || reader.into_iter().try_for_each(|batch| send.send(batch)));
+        let read = move || {
+            // The library stumbles over some files that are broken in the middle: an error like others.
+            catch_unwind(AssertUnwindSafe(|| reader.into_iter().try_for_each(|batch| send.send(batch))))
+        };
+        let reading = thread::Builder::new().name(READER.to_owned()).spawn_scoped(scope, read);
+        let reading = reading.map_err(|error| format!("no thread to read with: {error}"))?;
         let mut rows = 0u64;
-        for batch in batches {
+        for batch in &batches {
             let batch = batch.map_err(|error| broken(error.to_string()))?;
             let column = |place: usize| -> (&str, &ArrayRef) {
                 let index = wanted.iter().position(|&wanted| wanted == place).expect("projected");
@@ -99,7 +108,10 @@ pub fn read<Trunk: Copy>(
             rows += batch.num_rows() as u64;
             progress.done(rows);
         }
-        Ok(())
+        match reading.join() {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(broken("a page that cannot be read".to_owned())),
+        }
     })
 }
 
