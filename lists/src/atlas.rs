@@ -17,6 +17,8 @@ use crate::table::hash;
 pub struct Atlas {
     /// Section + 1 in the high 48 bits, the lists with a number in it in the low 16; 0 where it is free.
     slots: Box<[u64]>,
+    /// The lists that have prefixes, which may cover any number.
+    with_prefixes: u16,
 }
 
 /// A number or short code that lists are asked about, made ready once for all of them.
@@ -25,13 +27,14 @@ pub struct Sought {
     pub(crate) key: Key,
     pub(crate) word: u64,
     lists: u16,
+    with_prefixes: u16,
 }
 
 impl Sought {
     /// To ask any list.
     #[inline]
     pub fn new(key: Key) -> Sought {
-        Sought { key, word: word(key), lists: u16::MAX }
+        Sought { key, word: word(key), lists: u16::MAX, with_prefixes: u16::MAX }
     }
 
     #[inline]
@@ -43,6 +46,12 @@ impl Sought {
     #[inline]
     pub fn may_be_on(&self, place: usize) -> bool {
         self.lists >> (place & 15) & 1 == 1
+    }
+
+    /// False: neither the number nor a prefix of it is on the list of this place.
+    #[inline]
+    pub fn may_be_covered(&self, place: usize) -> bool {
+        (self.lists | self.with_prefixes) >> (place & 15) & 1 == 1
     }
 
     #[inline]
@@ -65,16 +74,16 @@ impl Atlas {
     /// Of lists by their places, 0 to 15. Several lists may share a place.
     pub fn of<'l>(lists: impl Iterator<Item = (usize, &'l List)>) -> Atlas {
         let mut sections: HashMap<u64, u16> = HashMap::new();
+        let mut with_prefixes = 0;
         for (place, list) in lists {
+            with_prefixes |= u16::from(list.prefix_lengths != 0) << (place & 15);
             let lone = list.lone.entries().map(|(word, _)| word).filter(|&word| word < NUMBERS);
             for section in list.sections.ids().chain(lone.map(|word| word >> SECTION)) {
                 *sections.entry(section).or_default() |= 1 << (place & 15);
             }
         }
-        if sections.is_empty() {
-            return Atlas::default();
-        }
-        let mut atlas = Atlas { slots: vec![0; sections.len() * 3 / 2 + 1].into() };
+        let slots = if sections.is_empty() { 0 } else { sections.len() * 3 / 2 + 1 };
+        let mut atlas = Atlas { slots: vec![0; slots].into(), with_prefixes };
         for (section, lists) in sections {
             let slot = atlas.slot(section);
             atlas.slots[slot] = (section + 1) << 16 | u64::from(lists);
@@ -91,7 +100,7 @@ impl Atlas {
             _ if self.slots.is_empty() => 0,
             _ => self.slots[self.slot(word >> SECTION)] as u16,
         };
-        Sought { key, word, lists }
+        Sought { key, word, lists, with_prefixes: self.with_prefixes }
     }
 
     /// The section's slot, or the free one where it would go.

@@ -471,7 +471,7 @@ impl<F: Facts> Case<'_, F> {
         self.standing.map(|standing| standing.kind)
     }
 
-    #[inline]
+    #[inline(always)]
     fn a_is_listed(&self, list: Listed) -> bool {
         self.a.key().is_some_and(|key| self.facts.is_listed(list, key))
     }

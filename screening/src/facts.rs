@@ -50,19 +50,12 @@ impl<'a> LocalFacts<'a> {
     }
 
     /// A list and its place in the atlas.
-    #[inline]
+    #[inline(always)]
     fn list(&self, list: Listed) -> (Option<&'a List>, usize) {
-        let name = match list {
-            Listed::Allow => ListName::Allow,
-            Listed::Block => ListName::Block,
-            Listed::DoNotOriginate => ListName::DoNotOriginate,
-            Listed::Unallocated => ListName::Unallocated,
-            Listed::RoamingNumbers => ListName::RoamingNumbers,
-            Listed::NoOutboundRoaming => ListName::NoOutboundRoaming,
-            Listed::NoInternational => ListName::NoInternational,
-            Listed::RegisteredOnTrunk => return (self.trunk.registered.as_deref(), REGISTERED),
-        };
-        (self.policy.lists.get(name), name as usize)
+        match named(list) {
+            Some(name) => (self.policy.lists.get(name), name as usize),
+            None => (self.trunk.registered.as_deref(), REGISTERED),
+        }
     }
 
     /// The entry itself, for those who explain.
@@ -72,10 +65,14 @@ impl<'a> LocalFacts<'a> {
         self.look_up(list?, place, key)
     }
 
-    #[inline]
+    #[inline(always)]
+    fn ready(&self, key: Key) -> Option<&Sought> {
+        self.sought.iter().flatten().find(|sought| sought.key() == key)
+    }
+
+    #[inline(never)]
     fn look_up(&self, list: &'a List, place: usize, key: Key) -> Option<Terms<'a>> {
-        let ready = self.sought.iter().flatten().find(|sought| sought.key() == key);
-        match ready {
+        match self.ready(key) {
             Some(sought) => list.look_up(sought, place, self.time_ms),
             None => list.look_up(&self.policy.atlas.seek(key), place, self.time_ms),
         }
@@ -106,6 +103,21 @@ impl<'a> LocalFacts<'a> {
     }
 }
 
+/// The name of a list that rules ask, where it has one: sets of trunks have none.
+#[inline(always)]
+fn named(list: Listed) -> Option<ListName> {
+    Some(match list {
+        Listed::Allow => ListName::Allow,
+        Listed::Block => ListName::Block,
+        Listed::DoNotOriginate => ListName::DoNotOriginate,
+        Listed::Unallocated => ListName::Unallocated,
+        Listed::RoamingNumbers => ListName::RoamingNumbers,
+        Listed::NoOutboundRoaming => ListName::NoOutboundRoaming,
+        Listed::NoInternational => ListName::NoInternational,
+        Listed::RegisteredOnTrunk => return None,
+    })
+}
+
 impl Facts for LocalFacts<'_> {
     #[inline]
     fn is_emergency(&self, code: ShortCode) -> bool {
@@ -117,11 +129,15 @@ impl Facts for LocalFacts<'_> {
         self.policy.plan.standing(number)
     }
 
-    #[inline]
+    // Always of a list known when this is compiled, and most numbers are on none: what remains is a bit's test.
+    #[inline(always)]
     fn is_listed(&self, list: Listed, key: Key) -> bool {
-        match self.list(list) {
-            (Some(list), place) => self.look_up(list, place, key).is_some(),
-            (None, _) => false,
+        let (list, place) = self.list(list);
+        match list {
+            Some(list) if self.ready(key).is_none_or(|sought| sought.may_be_covered(place)) => {
+                self.look_up(list, place, key).is_some()
+            }
+            _ => false,
         }
     }
 
