@@ -39,6 +39,10 @@ const BURST: usize = 192;
 /// An answer is waited for so long after the last call.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// What the load sleeps where there is nothing to do: a core that never rests is one that a host takes away now and
+/// then, for milliseconds, and with it the node's.
+const IDLE: Duration = Duration::from_micros(10);
+
 /// Runs a load; `mark` is called when measuring begins and again when it ends.
 pub fn run(pace: &Pace, mut mark: impl FnMut()) -> io::Result<Waited> {
     let target = pace.target.to_string();
@@ -89,7 +93,7 @@ pub fn run(pace: &Pace, mut mark: impl FnMut()) -> io::Result<Waited> {
             }
         })?;
         if burst == 0 && answers == 0 {
-            std::thread::yield_now();
+            std::thread::sleep(IDLE);
         }
     }
     waited.answered = latencies_ns.len() as u64;

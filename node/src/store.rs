@@ -24,7 +24,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
@@ -319,6 +319,21 @@ impl Drop for Writer {
 /// seals about as many calls as such a worker answers; on one that is idle now and then it takes what is left. Weaker
 /// (19, SCHED_IDLE) would leave logs lying for as long as the rush lasts.
 const SEALER_NICE: libc::c_int = 10;
+
+/// Logs that may wait to be sealed before sealing is urgent: some seconds of a worker that never rests.
+const RUSH: usize = 8;
+/// So many do, as far as keeper and sealer know.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// Lets whoever waits for this core have it: called by the threads behind workers after some fifty microseconds of
+/// work each. Left to itself the kernel lets a thread that has the core finish its turn, of several milliseconds, and
+/// a call that has come meanwhile waits. Where logs pile up, sealing gives way no more.
+#[inline]
+pub fn give_way() {
+    if WAITING.load(Ordering::Relaxed) < RUSH {
+        std::thread::yield_now();
+    }
+}
 
 /// The sealer's life.
 fn seal_on(shared: &Shared, mut sealer: Sealer) {

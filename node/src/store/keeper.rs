@@ -30,7 +30,10 @@ pub fn keep(shared: &Shared, wants: &Receiver<Want>) {
         };
         match want {
             Ok(Want::Log(give)) => waiting.push(give),
-            Ok(Want::Close(full)) => full.close(),
+            Ok(Want::Close(full)) => {
+                full.close();
+                super::WAITING.fetch_add(1, Ordering::Relaxed);
+            }
             Ok(Want::Basis) | Err(RecvTimeoutError::Timeout) => {}
             Ok(Want::Stop) | Err(RecvTimeoutError::Disconnected) => return,
         }

@@ -43,7 +43,7 @@ pub struct Slots {
 }
 
 /// Slots read at a time.
-const PIECE: u64 = 8192;
+const PIECE: u64 = 512;
 
 impl LogFile {
     pub fn open(path: &Path) -> io::Result<LogFile> {

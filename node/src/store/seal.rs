@@ -12,6 +12,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use journal::{
     Entry, Event, Numbers, NumbersKey, PublicKey, Record, Sealed, SealedLog, SigningKey, file_hash, hex,
@@ -23,11 +24,14 @@ use super::logs::{LogFile, Slots, log_name, logs};
 use super::segment::{self, Hiding};
 use super::shelf::{Shelf, name, number};
 use super::upload::Upload;
+use super::{WAITING, give_way};
 use crate::config::Journal;
 
 /// Slots of logs that make one segment at most.
 const MOST: u64 = 1 << 18;
 /// After something went wrong.
+/// Records after which whoever waits for the core may have it: some fifty microseconds of work.
+const A_WHILE: usize = 64;
 const PAUSE_MS: i64 = 5_000;
 const SWEEP_EVERY_MS: i64 = 600_000;
 
@@ -242,6 +246,7 @@ impl Sealer {
         // Asked after the logs are listed: one that is begun in between is in neither or in both.
         let waiting = logs(&self.logs_in).map_err(|error| place(&self.logs_in, error))?;
         let in_use = in_use();
+        WAITING.store(waiting.len().saturating_sub(in_use.len()), Ordering::Relaxed);
         for path in waiting {
             if in_use.contains(&path) || room == 0 {
                 continue;
@@ -257,8 +262,14 @@ impl Sealer {
                 None => 0,
             };
             let before = records.len();
-            let read = LogFile::open(&path)
-                .and_then(|file| file.read(&keys, from, room, |record| records.push(record)));
+            let read = LogFile::open(&path).and_then(|file| {
+                file.read(&keys, from, room, |record| {
+                    records.push(record);
+                    if records.len() % A_WHILE == 0 {
+                        give_way();
+                    }
+                })
+            });
             let slots: Slots = match read {
                 Ok(slots) if !slots.closed => slots,
                 // These stay until somebody helps; the others go on.
@@ -309,7 +320,12 @@ impl Sealer {
         if !order.is_sorted() {
             order.sort();
         }
-        let ordered = order.iter().map(|&(_, at)| &records[at as usize]);
+        let ordered = order.iter().enumerate().map(|(n, &(_, at))| {
+            if n % A_WHILE == 0 {
+                give_way();
+            }
+            &records[at as usize]
+        });
         let (bytes, sealed) = segment::make(n, ordered, &mut |record| names.of(record), &hiding)?;
         let sealed = Sealed { logs: parts.clone(), ..sealed };
         let path = self.segments.join(name(n, "parquet"));
@@ -397,7 +413,10 @@ fn durable(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let write = || -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
         own_like_directory(path, &file)?;
-        file.write_all(bytes)?;
+        for piece in bytes.chunks(64 << 10) {
+            file.write_all(piece)?;
+            give_way();
+        }
         file.sync_all()?;
         fs::rename(&draft, path)?;
         sync_directory(path.parent().unwrap_or(Path::new(".")))

@@ -21,7 +21,7 @@ use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 use zstd::bulk::Compressor;
 
 use super::chunk::{Chunk, LEVEL};
-use super::{pages, shelf};
+use super::{give_way, pages, shelf};
 
 /// Rows of a page: what a flipped byte can hide.
 const PAGE_ROWS: usize = 8192;
@@ -332,10 +332,12 @@ impl Making {
         self.took.values.clear();
         for texts in self.numbers.iter_mut().chain([&mut self.call_id]) {
             texts.end_page(body, zstd)?;
+            give_way();
         }
         for shared in &mut self.shared {
             shared.learn(&self.rows);
             shared.end_page(&self.kinds, &mut self.values, body, zstd)?;
+            give_way();
         }
         self.kinds.clear();
         Ok(())
@@ -381,6 +383,7 @@ impl Making {
             let mut group = writer.next_row_group()?;
             for (bytes, close) in columns.into_iter().map(|column| column.expect("made above")) {
                 group.append_column(&bytes, close)?;
+                give_way();
             }
             group.close()?;
         }
