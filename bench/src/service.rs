@@ -51,7 +51,10 @@ pub fn run(
     let mut phases = Vec::new();
     let mut phase = |name, waited| phases.push(Phase { name, waited, own_mb: server.own_mb() });
     phase("half load", pace::run(&half, || {})?);
-    phase("half load, lists swapped, metrics scraped", disturbed(&server, lists, || pace::run(&half, || {}))?);
+    phase(
+        "half load, lists swapped, metrics scraped",
+        disturbed(&server, lists, || pace::run(&half, || {}))?,
+    );
     phase("ten times what it can do", pace::run(&at(most * 10.0, true, flood), || {})?);
     std::thread::sleep(Duration::from_millis(500));
     phase("half load, a second later", pace::run(&half, || {})?);

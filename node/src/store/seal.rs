@@ -265,7 +265,7 @@ impl Sealer {
             let read = LogFile::open(&path).and_then(|file| {
                 file.read(&keys, from, room, |record| {
                     records.push(record);
-                    if records.len() % A_WHILE == 0 {
+                    if records.len().is_multiple_of(A_WHILE) {
                         give_way();
                     }
                 })
@@ -321,7 +321,7 @@ impl Sealer {
             order.sort();
         }
         let ordered = order.iter().enumerate().map(|(n, &(_, at))| {
-            if n % A_WHILE == 0 {
+            if n.is_multiple_of(A_WHILE) {
                 give_way();
             }
             &records[at as usize]
