@@ -9,7 +9,7 @@ fn root() -> PathBuf {
 }
 
 /// Floors from the ground up; see ARCHITECTURE.md.
-const FLOORS: [(&str, u8); 10] = [
+const FLOORS: [(&str, u8); 11] = [
     ("numbering", 1),
     ("sip", 1),
     ("call", 2),
@@ -17,6 +17,7 @@ const FLOORS: [(&str, u8); 10] = [
     ("rules", 3),
     ("journal", 3),
     ("screening", 4),
+    ("exchange", 4),
     ("simulator", 5),
     ("node", 6),
     ("bench", 7),
