@@ -11,7 +11,7 @@ pub const VERSION: u32 = 1;
 /// Questions, and so answers, that one letter may carry.
 pub const MOST_ITEMS: usize = 256;
 /// Ids and names of members and trunks are no longer, in bytes.
-const MOST_NAME: usize = 64;
+pub(crate) const MOST_NAME: usize = 64;
 /// How long a registration may stand, in seconds.
 const TTL_S: std::ops::RangeInclusive<u32> = 30..=180;
 /// What one call's questions may cost together, in milliseconds.
@@ -290,9 +290,7 @@ impl WireNumber {
 
     /// The number, where it is in clear.
     pub fn number(&self) -> Option<Number> {
-        let digits = self.0.as_bytes();
-        let is_e164 = (5..=15).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
-        if is_e164 && digits[0] != b'0' { Number::from_digits(digits).ok() } else { None }
+        Number::from_digits(self.0.as_bytes()).ok()
     }
 
     fn is_sound(&self) -> bool {
