@@ -37,6 +37,7 @@ pub struct Letter<T> {
     pub items: Vec<T>,
 }
 
+/// What is asked of a member.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Question {
@@ -48,32 +49,43 @@ pub enum Question {
     Roaming(RoamingCheck),
     /// What does the reader answer?
     Capabilities,
+    /// A kind that this reader does not know: refused alone, not the letter it came in. Never written.
+    #[serde(other)]
+    Unknown,
 }
 
+/// A call of the writer's customer, so that others may ask about it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
+    /// The asker's name for the question, 1 to 64 bytes; the answer bears it too.
     pub id: String,
     pub role: Role,
     /// The network number A.
     pub calling: WireNumber,
+    /// The presentation number, where it is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub presentation: Option<WireNumber>,
     pub called: WireNumber,
+    /// Who diverted the call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirecting: Option<WireNumber>,
     /// When the call was set up, milliseconds since 1970-01-01 UTC.
     pub time_ms: i64,
+    /// The trunk by which it left, as its operator calls it, 1 to 64 bytes.
     pub trunk: String,
     /// How long others may ask about it, seconds, 30 to 180.
     pub ttl_s: u32,
 }
 
+/// A call that came in, asked about at the operator whose number it bears.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
+    /// 1 to 64 bytes.
     pub id: String,
     pub role: Role,
+    /// The network number A.
     pub calling: WireNumber,
     pub called: WireNumber,
     /// Who diverted the call; the question then goes to this number's operator.
@@ -82,18 +94,21 @@ pub struct Check {
     /// When the asking network saw the call, milliseconds since 1970-01-01 UTC.
     pub seen_ms: i64,
     pub ingress: IngressClass,
-    /// How long the asker waits for the answer, ms.
+    /// How long the asker waits for the answer, ms, 1 to 1000.
     pub deadline_ms: u32,
 }
 
+/// A subscriber whose number came in from abroad, asked about at his operator.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RoamingCheck {
+    /// 1 to 64 bytes.
     pub id: String,
     /// In clear always: its own operator knows it, and could not look it up otherwise.
     pub calling: WireNumber,
+    /// How long the asker waits for the answer, ms, 1 to 1000.
     pub deadline_ms: u32,
-    /// The operator whose gateway the call came in by.
+    /// The operator whose gateway the call came in by, 1 to 64 bytes.
     pub ingress: String,
 }
 
@@ -117,13 +132,12 @@ pub enum IngressClass {
     Transit,
 }
 
+/// What is said to one question; it bears the question's id.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Answer {
     /// To a registration: it stands.
-    Accepted {
-        id: String,
-    },
+    Accepted { id: String },
     /// To a check.
     Initiation {
         id: String,
@@ -149,14 +163,13 @@ pub enum Answer {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         method: Option<Method>,
     },
+    /// To the question for them.
     Capabilities(Capabilities),
     /// To a question that cannot be taken, with the reason.
-    Refused {
-        id: String,
-        fault: Fault,
-    },
+    Refused { id: String, fault: Fault },
 }
 
+/// Whether the call came from the network of the number it bears.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Initiated {
@@ -167,6 +180,7 @@ pub enum Initiated {
     Unknown,
 }
 
+/// Where a subscriber is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
@@ -274,16 +288,20 @@ pub struct Capabilities {
 }
 
 /// A number as it travels: E.164 digits without a sign, or `~` and 22 characters of a keyed hash.
+///
+/// `Debug` is masked; the text is in the open field.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WireNumber(pub String);
 
 impl WireNumber {
+    /// In clear.
     pub fn clear(number: Number) -> WireNumber {
         let (digits, count) = number.reveal().digits();
         WireNumber(digits[..count].iter().map(|&digit| char::from(digit)).collect())
     }
 
+    /// Whether it is a keyed hash.
     pub fn is_token(&self) -> bool {
         self.0.starts_with('~')
     }
@@ -322,18 +340,20 @@ impl<T> Letter<T> {
 }
 
 impl<T: DeserializeOwned + Serialize> Letter<T> {
+    /// As it is signed.
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("plain values")
     }
 }
 
 impl Question {
+    /// The asker's name for it; empty where the kind has none.
     pub fn id(&self) -> &str {
         match self {
             Question::Register(registration) => &registration.id,
             Question::Check(check) => &check.id,
             Question::Roaming(roaming) => &roaming.id,
-            Question::Capabilities => "",
+            Question::Capabilities | Question::Unknown => "",
         }
     }
 
@@ -383,11 +403,13 @@ impl Question {
                 patient(roaming.deadline_ms)
             }
             Question::Capabilities => Ok(()),
+            Question::Unknown => Err(Fault::NotSupported),
         }
     }
 }
 
 impl Answer {
+    /// The id of the question; empty where that has none.
     pub fn id(&self) -> &str {
         match self {
             Answer::Accepted { id }
