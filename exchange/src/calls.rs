@@ -105,7 +105,9 @@ impl Calls {
             let (place, old) = self.place_for(&places, now_ms);
             let is_lost = fingerprint(old) != places.fingerprint && is_open(old, now_ms);
             if place.compare_exchange(old, word, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-                self.evicted.fetch_add(u64::from(is_lost), Ordering::Relaxed);
+                if is_lost {
+                    self.evicted.fetch_add(1, Ordering::Relaxed);
+                }
                 break;
             }
         }

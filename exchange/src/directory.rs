@@ -1,4 +1,4 @@
-//! Who is asked about a number: the holder of the longest range that covers it. Ported numbers are the caller's to lay over it.
+//! Who is asked about a number: the holder of the longest range that covers it. Ported numbers are laid over it by the caller.
 
 use std::collections::HashMap;
 

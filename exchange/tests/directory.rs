@@ -50,7 +50,9 @@ proptest! {
         for (text, &member) in &ranges {
             directory.add_range(prefix(text), Holder::Member(MemberId(member)));
         }
-        let longest = |all: &BTreeMap<String, u16>| (1..=digits.len()).rev().find_map(|n| all.get(&digits[..n]).copied());
+        let longest = |all: &BTreeMap<String, u16>| {
+            (1..=digits.len()).rev().find_map(|n| all.get(&digits[..n]).copied())
+        };
         let told = directory.holder(number(&digits));
         prop_assert_eq!(told, longest(&ranges).map(|member| Holder::Member(MemberId(member))));
     }

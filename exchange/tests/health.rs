@@ -147,7 +147,9 @@ proptest! {
     }
 
     #[test]
-    fn a_member_is_always_asked_again_within_a_minute(outcomes in prop::collection::vec((any::<bool>(), 0i64..3_000), 0..300)) {
+    fn a_member_is_always_asked_again_within_a_minute(
+        outcomes in prop::collection::vec((any::<bool>(), 0i64..3_000), 0..300),
+    ) {
         let mut breaker = Breaker::new(BreakerLimits::default());
         let mut now = NOW_MS;
         for (answered, wait) in outcomes {
