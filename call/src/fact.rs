@@ -22,6 +22,8 @@ pub enum Unknown {
     NotAMember = 4,
     NoSuchNumber = 5,
     BadAnswer = 6,
+    /// Its node cannot be reached, or is not asked for a while because it failed too often.
+    Unreachable = 7,
 }
 
 /// One question to another operator; all of a call's questions share one deadline.

@@ -139,11 +139,14 @@ reasons! {
     BadAnswer = "bad-answer",
     ForeignOnNational = "foreign-on-national-trunk",
     OperatorDeniesCall = "operator-denies-the-call",
-    InitiationUnknown = "initiation-unknown",
+    InitiationTimeout = "initiation-timeout",
     SignatureWrong = "signature-wrong",
     BehaviourScore = "behaviour-score",
     FromAbroad = "from-abroad",
     NothingAgainst = "nothing-against",
+    // Codes stand in journals for years: what comes later comes last.
+    InitiationRefused = "initiation-refused",
+    OperatorUnreachable = "operator-unreachable",
 }
 
 impl Reason {

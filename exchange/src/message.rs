@@ -202,6 +202,20 @@ pub enum Method {
     Cache,
 }
 
+impl Method {
+    /// As it travels, and as answers by HTTP name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Hlr => "hlr",
+            Method::Camel => "camel",
+            Method::Ims => "ims",
+            Method::Camara => "camara",
+            Method::Feed => "feed",
+            Method::Cache => "cache",
+        }
+    }
+}
+
 /// Why a member does not know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use call::{Call, Decided, Verdict};
 use rules::{Language, reason_in_words, rule_title, word};
-use screening::{Fields, Observation, explain};
+use screening::{Fields, Observation, Screening};
 use serde_json::json;
 
 use crate::config::Setup;
@@ -40,7 +40,7 @@ pub fn check<'s>(setup: &'s Setup, asked: &Asked) -> Result<Checked<'s>, String>
         privacy,
     };
     let call = policy.intake(now_ms(), trunk, &fields);
-    let (verdict, facts) = explain(policy, &call);
+    let (verdict, facts) = Screening::closed(policy, call).explain();
     Ok(Checked { setup, call, verdict, facts })
 }
 

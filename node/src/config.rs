@@ -1,5 +1,6 @@
 //! `qalqan.toml` and everything it names, read whole: a [`Setup`], or every fault with its place.
 
+mod exchange;
 mod faults;
 mod file;
 mod http;
@@ -13,12 +14,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ::exchange::MemberId;
 use ::lists::{List, Version};
 use call::{TrunkClass, TrunkId};
 use numbering::{Dialling, Plan};
 use rules::{Language, Modes};
 use screening::{Cap, Lists, Policy, Trunk};
 
+pub use exchange::{Exchange, Member};
 pub use faults::{Fault, Faults};
 pub use file::{Allow, Marks, UnknownSource, Way};
 pub use http::{Http, Who};
@@ -37,16 +40,25 @@ pub struct Setup {
     pub sip: Sip,
     pub journal: Journal,
     pub http: Http,
+    /// None: this node asks no other operator and answers none.
+    pub exchange: Option<Exchange>,
     /// Where traces of sampled calls go; none: nowhere.
     pub tracing: Option<Tracing>,
     pub language: Language,
     /// The lists with the files they came from, trunk sets among them.
     pub files: Vec<ListFile>,
+    /// The member of the exchange behind each trunk, where one is named.
+    pub senders: Vec<Option<MemberId>>,
     /// The place of each trunk among the counters, which a running node keeps by name.
     pub places: Vec<u16>,
 }
 
 impl Setup {
+    /// The member of the exchange that hands calls over by this trunk.
+    pub fn sender(&self, trunk: TrunkId) -> Option<MemberId> {
+        self.senders.get(usize::from(trunk.0)).copied().flatten()
+    }
+
     /// Where the calls of a trunk are counted.
     #[inline]
     pub fn place(&self, trunk: TrunkId) -> u16 {
@@ -207,9 +219,23 @@ impl<'a> Reader<'a> {
         let names: Vec<String> = file.trunk.keys().cloned().collect();
         let http = self.http(&file.http, &names);
         let tracing = self.tracing(file.tracing.as_ref());
+        let exchange = self.exchange(file.exchange.as_ref(), &file.member);
+        let senders = file.trunk.values().map(|row| {
+            let member = row.member.as_ref()?;
+            let id = exchange.as_ref().and_then(|exchange| exchange.member_named(member.get_ref()));
+            if id.is_none() {
+                let what = format!("member \"{}\" is not in [member.…]", member.get_ref());
+                self.faults.at(Some(member.span()), &what);
+            }
+            id
+        });
+        let senders = senders.collect();
         let configuration = Version::of(text.as_bytes()).to_string();
-        let policy =
+        let mut policy =
             Policy::new(self.plan.clone(), trunks, lists, self.plan_version.to_string(), configuration);
+        policy.exchange = exchange
+            .as_ref()
+            .map(|exchange| screening::Exchange { deadline_ms: exchange.deadline.as_millis() as i64 });
         file.journal.check(&mut self.faults);
         Setup {
             policy,
@@ -217,6 +243,8 @@ impl<'a> Reader<'a> {
             sip,
             journal: Journal::new(&file.journal, self.base),
             http,
+            exchange,
+            senders,
             tracing,
             language: file.language,
             places: (0..names.len()).map(|index| (index as u16).min(crate::stats::OTHERS)).collect(),

@@ -11,14 +11,16 @@ mod fields;
 mod proxy;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use call::{Call, Reason, Rule, Treatment, TrunkId, Verdict};
 use journal::Record;
-use screening::screen;
+use screening::Screening;
 use sip::{Address, Method, Name, Parser, Request, Via};
 
 use crate::config::{Setup, UnknownSource};
 use crate::connections::ConnectionId;
+use crate::exchange::{HandedOver, Line};
 use crate::retransmission::{Known, Recent, Transaction};
 use crate::stats::WorkerStats;
 use crate::store::Writer;
@@ -31,12 +33,23 @@ pub use fields::{UNKNOWN_SOURCE, emergency_call, from_record, from_text, read as
 
 /// What one worker needs to answer requests.
 pub struct Door<'w> {
-    pub setup: &'w Setup,
+    pub setup: &'w Arc<Setup>,
     pub recent: &'w mut Recent,
     pub journal: &'w mut Writer,
     pub stats: &'w WorkerStats,
     /// The journal cannot be written: said in answers to OPTIONS.
     pub journal_failing: bool,
+    /// To the thread that asks other operators; none where nobody is asked, and on that thread itself.
+    pub line: Option<&'w Line>,
+    /// What came of a call that others were asked about, for the next INVITE that is judged.
+    pub settled: Option<Verdict>,
+}
+
+/// What judging an INVITE came to.
+enum Judged {
+    Verdict(Verdict),
+    /// Other operators are asked; the answer comes from the exchange's thread.
+    Asked,
 }
 
 /// Who sent a message.
@@ -110,7 +123,15 @@ impl Door<'_> {
         };
         let target = peer.answer_to(&via);
         let transaction = self.recent.transaction(&request, &via);
-        let reply = Reply { setup: self.setup, request: &request, via: &via, tag: transaction.tag(), source };
+        let tag = transaction.tag();
+        let reply = Reply { setup, request: &request, message, via: &via, tag, peer, source };
+        if let Some(line) = self.line
+            && matches!(request.method, Method::Invite | Method::Ack | Method::Cancel)
+            && self.recent.known(transaction, moment.now_ms).is_some_and(|known| known.is_asked)
+        {
+            line.again(message, peer, transaction);
+            return target;
+        }
         if request.method == Method::Ack && (setup.sip.proxy.is_none() || is_own(&request, &transaction)) {
             self.stats.acks.add(1);
             return target;
@@ -177,7 +198,8 @@ impl Door<'_> {
             return;
         }
         let tag = self.recent.transaction(&request, &via).tag();
-        let reply = Reply { setup: self.setup, request: &request, via: &via, tag, source: peer.address };
+        let source = peer.address;
+        let reply = Reply { setup: self.setup, request: &request, message, via: &via, tag, peer, source };
         reply.warn(out, status, what);
     }
 
@@ -201,13 +223,68 @@ impl Door<'_> {
             reply.verdict(out, &call, &known.verdict);
             return;
         }
-        let verdict = match trunk {
-            Some(_) => screen(&self.setup.policy, &call),
-            None => Verdict::of_rule(Rule::R00, Treatment::Allow, Reason::EmergencyNumber),
+        let verdict = match self.judge(&call, trunk, Some((reply, transaction)), moment) {
+            Judged::Verdict(verdict) => verdict,
+            // RFC 3261 section 17.2.1: what takes longer than 200 ms is answered at once, provisionally.
+            Judged::Asked => return reply.plain(out, "100 Trying"),
         };
         reply.verdict(out, &call, &verdict);
         self.keep(&call, &verdict, reply.request, moment);
-        self.recent.remember(transaction, &call, Known { verdict, at_ms: moment.now_ms, hop: 0 });
+        let known = Known { verdict, at_ms: moment.now_ms, hop: 0, is_asked: false };
+        self.recent.remember(transaction, &call, known);
+    }
+
+    /// Judges a call. Where others have to be asked, hands the message `asked` about over to the thread that does;
+    /// without it, or where that thread has too much to do, what they would say counts as unknown.
+    fn judge(
+        &mut self,
+        call: &Call,
+        trunk: Option<TrunkId>,
+        asked: Option<(&Reply, Transaction)>,
+        moment: Moment,
+    ) -> Judged {
+        if trunk.is_none() {
+            return Judged::Verdict(Verdict::of_rule(Rule::R00, Treatment::Allow, Reason::EmergencyNumber));
+        }
+        if let Some(verdict) = self.settled.take() {
+            return Judged::Verdict(verdict);
+        }
+        let policy = &self.setup.policy;
+        let Some((line, (reply, transaction))) = self.line.zip(asked) else {
+            return Judged::Verdict(screening::screen(policy, call));
+        };
+        let mut screening = Screening::start(policy, *call, moment.now_ms);
+        if let Some(verdict) = screening.verdict() {
+            return Judged::Verdict(verdict);
+        }
+        let (message, peer, setup) = (reply.message.into(), reply.peer, self.setup.clone());
+        if !line.hand_over(HandedOver { message, peer, transaction, call: *call, moment, setup }) {
+            self.stats.unasked.add(1);
+            return Judged::Verdict(screening.close());
+        }
+        // The verdict is a stand-in: whoever finds `is_asked` hands the message on.
+        let verdict = Verdict::of_rule(Rule::R20, Treatment::Allow, Reason::NothingAgainst);
+        let known = Known { verdict, at_ms: moment.now_ms, hop: 0, is_asked: true };
+        self.recent.remember(transaction, call, known);
+        Judged::Asked
+    }
+
+    /// Answers a request by its status alone, whatever it is: a call that others are still asked about, and its CANCEL.
+    pub fn answer_plainly(
+        &mut self,
+        parser: &mut Parser,
+        message: &[u8],
+        peer: Peer,
+        status: &str,
+        out: &mut Vec<u8>,
+    ) -> Destination {
+        let (Some(request), _) = parser.parse(message) else { return peer.destination() };
+        let Some(via) = request.value(Name::Via).and_then(Via::parse) else { return peer.destination() };
+        let tag = self.recent.transaction(&request, &via).tag();
+        let source = peer.address;
+        Reply { setup: self.setup, request: &request, message, via: &via, tag, peer, source }
+            .plain(out, status);
+        peer.answer_to(&via)
     }
 
     /// The call of an INVITE; none from an address of no trunk, but for an emergency: that is answered.
@@ -230,6 +307,9 @@ impl Door<'_> {
         let took_ns = u32::try_from(moment.started.elapsed().as_nanos()).unwrap_or(u32::MAX);
         let call_id = request.value(Name::CallId).unwrap_or_default();
         let record = Record::new(*call, *verdict, self.setup.policy.basis_id(), took_ns, call_id);
+        if let Some(line) = self.line {
+            line.register(self.setup, call, verdict);
+        }
         if !self.journal.append(&record) {
             self.stats.journal_lost.add(1);
         }

@@ -4,6 +4,7 @@
 //! and its own counters, so no request waits for another worker. HTTP/1.1 with connections kept open.
 
 mod answer;
+mod aos;
 mod asked;
 mod connection;
 mod keys;
@@ -18,7 +19,7 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http_body_util::{BodyExt, Full};
@@ -27,6 +28,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::config::{Http, Setup};
+use crate::exchange::Line;
 use crate::metrics::Watch;
 use crate::stats::{Counter, WorkerStats};
 use crate::store::{Writer, now_ms};
@@ -48,6 +50,8 @@ const UNKNOWN_BODY: usize = 4096;
 pub enum Route {
     Screen,
     Explain,
+    SaveRequest,
+    CheckRequest,
     Healthz,
     Readyz,
     Metrics,
@@ -56,9 +60,11 @@ pub enum Route {
 }
 
 impl Route {
-    pub const ALL: [Route; 7] = [
+    pub const ALL: [Route; 9] = [
         Route::Screen,
         Route::Explain,
+        Route::SaveRequest,
+        Route::CheckRequest,
         Route::Healthz,
         Route::Readyz,
         Route::Metrics,
@@ -75,6 +81,8 @@ impl Route {
         match self {
             Route::Screen => "/v1/screen",
             Route::Explain => "/v1/screen/explain",
+            Route::SaveRequest => "/aos/saveRequest",
+            Route::CheckRequest => "/aos/checkRequest",
             Route::Healthz => "/healthz",
             Route::Readyz => "/readyz",
             Route::Metrics => "/metrics",
@@ -83,9 +91,14 @@ impl Route {
         }
     }
 
+    /// Whether something is asked that takes a key.
+    fn is_question(self) -> bool {
+        matches!(self, Route::Screen | Route::Explain | Route::SaveRequest | Route::CheckRequest)
+    }
+
     fn methods(self) -> &'static str {
         match self {
-            Route::Screen | Route::Explain => "POST",
+            route if route.is_question() => "POST",
             _ => "GET, HEAD",
         }
     }
@@ -119,6 +132,8 @@ struct Desk {
     watch: Arc<Watch>,
     /// Connections open, of all workers together.
     open: Arc<AtomicU64>,
+    /// To those who ask other operators.
+    line: Option<Line>,
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -147,13 +162,12 @@ impl Desk {
         has_certificate: bool,
     ) -> Result<Answer, Problem> {
         if route == Route::Nothing {
-            let what = "ask /v1/screen, /v1/screen/explain, /healthz, /readyz, /metrics or /openapi.json";
+            let what = "ask /v1/screen, /v1/screen/explain, /aos/saveRequest, /aos/checkRequest, /healthz, /readyz, /metrics or /openapi.json";
             return Err(Problem::new(Kind::NotFound, what));
         }
-        let is_question = matches!(route, Route::Screen | Route::Explain);
         let fits = match *request.method() {
-            Method::POST => is_question,
-            Method::GET | Method::HEAD => !is_question,
+            Method::POST => route.is_question(),
+            Method::GET | Method::HEAD => !route.is_question(),
             _ => false,
         };
         if !fits {
@@ -163,6 +177,9 @@ impl Desk {
         match route {
             Route::Screen | Route::Explain => {
                 self.question(request, has_certificate, route == Route::Explain).await
+            }
+            Route::SaveRequest | Route::CheckRequest => {
+                self.aos(request, has_certificate, route == Route::SaveRequest).await
             }
             Route::Healthz => Ok(plain("text/plain; charset=utf-8", "alive\n")),
             Route::Readyz => self.ready(),
@@ -196,11 +213,7 @@ impl Desk {
         let setup = self.setup();
         let (head, body) = request.into_parts();
         let asker = self.asker(&setup.http, &head.headers, has_certificate);
-        let limit = match asker {
-            Ok(_) => setup.http.body_bytes,
-            Err(_) => setup.http.body_bytes.min(UNKNOWN_BODY),
-        };
-        let body = match read(body, limit, setup.http.body).await {
+        let body = match self.body(&setup, asker.is_ok(), body).await {
             Ok(body) => body,
             Err(problem) => return Err(asker.err().unwrap_or(problem)),
         };
@@ -210,29 +223,57 @@ impl Desk {
             Some(parent) => Origin::of_traceparent(parent),
             None => Origin::Here,
         };
-        let mut journal = self.journal.borrow_mut();
-        let mut bench = Bench {
-            setup: &setup,
-            journal: &mut journal,
-            stats: &self.stats,
-            language,
-            origin,
-            now_ms: now_ms(),
-            started: Instant::now(),
+        let (stats, line, now_ms) = (&*self.stats, self.line.as_ref(), now_ms());
+        let bench = Bench { setup: &setup, stats, line, language, origin, now_ms };
+        let caught = |_| {
+            stats.panics.add(1);
+            stumble()
         };
-        let answered = catch_unwind(AssertUnwindSafe(|| {
+        let judged = catch_unwind(AssertUnwindSafe(|| {
             let asked = asker.and_then(|asker| is_json(&head.headers).map(|()| asker));
-            let outcome = asked.and_then(|asker| bench.answer(&body, asker, explained));
-            outcome.or_else(|problem| bench.emergency(&body, explained).ok_or(problem))
+            let judged = asked.and_then(|asker| bench.judge(&body, asker));
+            judged.or_else(|problem| bench.emergency(&body).ok_or(problem))
         }));
-        let verdicts = answered.unwrap_or_else(|_| {
-            self.stats.panics.add(1);
-            Err(stumble())
-        })?;
+        let mut judged = judged.map_err(caught)??;
+        bench.ask(&mut judged).await;
+        let answered = catch_unwind(AssertUnwindSafe(|| {
+            bench.answer(judged, &mut self.journal.borrow_mut(), explained)
+        }));
+        let verdicts = answered.map_err(caught)?;
         let mut answer = plain("application/json", verdicts);
         let language = HeaderValue::from_static(language.code());
         answer.headers_mut().insert(header::CONTENT_LANGUAGE, language);
         Ok(answer)
+    }
+
+    /// A body; of one that came without a key no more is read than an emergency call takes.
+    async fn body(&self, setup: &Setup, has_key: bool, body: Incoming) -> Result<Bytes, Problem> {
+        let limit = if has_key { setup.http.body_bytes } else { setup.http.body_bytes.min(UNKNOWN_BODY) };
+        read(body, limit, setup.http.body).await
+    }
+
+    /// A call of a small operator, noted or asked about.
+    async fn aos(
+        &self,
+        request: Request<Incoming>,
+        has_certificate: bool,
+        saves: bool,
+    ) -> Result<Answer, Problem> {
+        let setup = self.setup();
+        let (head, body) = request.into_parts();
+        self.asker(&setup.http, &head.headers, has_certificate)?;
+        let Some((exchange, line)) = setup.exchange.as_ref().zip(self.line.as_ref()) else {
+            return Err(Problem::new(Kind::NotFound, "this node is in no exchange: configure [exchange]"));
+        };
+        let body = self.body(&setup, true, body).await?;
+        is_json(&head.headers)?;
+        let call = aos::read(&body, now_ms())?;
+        let result = match saves {
+            true => aos::save(&setup, exchange, line, &call),
+            false => aos::check(&setup, line, &call).await,
+        };
+        let answer = aos::AosAnswer::new(result, head.uri.query());
+        Ok(plain("application/json", serde_json::to_vec(&answer).expect("plain values")))
     }
 
     /// Who asks, if he may.

@@ -12,6 +12,7 @@ pub mod config;
 pub mod connections;
 pub mod demo;
 pub mod door;
+pub mod exchange;
 pub mod http;
 pub mod list_file;
 pub mod live;

@@ -15,6 +15,7 @@ use call::{Rule, Treatment};
 
 use crate::config::Setup;
 use crate::connections::Connections;
+use crate::exchange::{Counts, Line};
 use crate::http::{Answered, Route, STATUSES};
 use crate::stats::{BUCKETS, Described, OTHERS, Stats, TRUNKS, UNKNOWN, WorkerStats, bucket_ns};
 use crate::store::now_ms;
@@ -26,6 +27,7 @@ pub struct Watch {
     answered: Vec<Arc<Answered>>,
     connections: Arc<Connections>,
     places: Arc<Places>,
+    exchange: Option<(Arc<Counts>, Line)>,
     loaded_ms: AtomicI64,
     reloads: AtomicU64,
     refused_reloads: AtomicU64,
@@ -40,6 +42,7 @@ impl Watch {
         answered: Vec<Arc<Answered>>,
         connections: Arc<Connections>,
         places: Arc<Places>,
+        exchange: Option<(Arc<Counts>, Line)>,
     ) -> Watch {
         Watch {
             setup,
@@ -47,6 +50,7 @@ impl Watch {
             answered,
             connections,
             places,
+            exchange,
             loaded_ms: AtomicI64::new(now_ms()),
             reloads: AtomicU64::new(0),
             refused_reloads: AtomicU64::new(0),
@@ -98,6 +102,16 @@ impl Watch {
         self.configuration(&mut page, &setup);
         sockets::write(&mut page, &setup.sip.listen);
         self.connections(&mut page);
+        if let Some((counts, line)) = &self.exchange {
+            counts.write(&mut page.0);
+            let (help, calls) = ("Calls that other operators can ask about.", line.calls());
+            page.head("qalqan_exchange_open_calls", "gauge", help);
+            page.value("qalqan_exchange_open_calls", &[], calls.open(now_ms()));
+            let help =
+                "Calls forgotten before their time because too many were open: raise exchange.open-calls.";
+            page.head("qalqan_exchange_forgotten_calls_total", "counter", help);
+            page.value("qalqan_exchange_forgotten_calls_total", &[], calls.evicted());
+        }
         process::write(&mut page);
         page.0
     }

@@ -13,7 +13,7 @@ const PLACES: usize = 1 << 17;
 const LIFE_MS: i64 = 32_000;
 
 /// What identifies an INVITE and its CANCEL: never 0.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Transaction(u64);
 
 pub struct Recent {
@@ -30,6 +30,7 @@ struct Place {
     verdict: Verdict,
     /// Where a proxy sent it, as a place in its trunk's next hops.
     hop: u8,
+    is_asked: bool,
 }
 
 /// A call that was judged lately.
@@ -38,6 +39,8 @@ pub struct Known {
     pub verdict: Verdict,
     pub at_ms: i64,
     pub hop: u8,
+    /// Other operators were asked: the exchange's thread has the transaction, and this verdict means nothing.
+    pub is_asked: bool,
 }
 
 /// What makes two calls under the same names the same call.
@@ -104,14 +107,15 @@ impl Recent {
 
     pub fn remember(&mut self, transaction: Transaction, call: &Call, known: Known) {
         let call = identity(call);
-        let Known { verdict, at_ms, hop } = known;
-        self.places[transaction.place()] = Some(Place { transaction, at_ms, call, verdict, hop });
+        let Known { verdict, at_ms, hop, is_asked } = known;
+        self.places[transaction.place()] = Some(Place { transaction, at_ms, call, verdict, hop, is_asked });
     }
 }
 
 impl Known {
     fn of(place: Place) -> Known {
-        Known { verdict: place.verdict, at_ms: place.at_ms, hop: place.hop }
+        let Place { verdict, at_ms, hop, is_asked, .. } = place;
+        Known { verdict, at_ms, hop, is_asked }
     }
 }
 

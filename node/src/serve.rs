@@ -15,6 +15,7 @@ use socket2::Socket;
 
 use crate::config::{self, Listen, Origin, Setup, Transport};
 use crate::connections::Connections;
+use crate::exchange::{self, Counts, Line};
 use crate::http;
 use crate::metrics::{self, Places, Watch};
 use crate::notify;
@@ -38,10 +39,14 @@ pub struct Node {
     pub connections: Arc<Connections>,
     /// How the node is, for those who ask by HTTP.
     watch: Option<Arc<Watch>>,
+    /// What was asked between operators.
+    counts: Arc<Counts>,
     places: Arc<Places>,
     stop: Arc<AtomicBool>,
     state: RandomState,
     threads: Vec<JoinHandle<()>>,
+    /// To the thread that asks other operators.
+    line: Option<Line>,
     /// Ends after the workers, whose copies it sends.
     traces: Option<Traces>,
 }
@@ -68,12 +73,27 @@ impl Node {
             store,
             connections: Arc::default(),
             watch: None,
+            counts: Arc::default(),
             places,
             stop: Arc::new(AtomicBool::new(false)),
             state: RandomState::new(),
             threads: Vec::new(),
+            line: None,
             traces,
         };
+        if let Some(opened) = node.setup().exchange.as_ref().map(exchange::open).transpose()? {
+            // Its desk is the end of the line: there nobody is asked.
+            let desk = node.desk("exchange", None);
+            node.line = Some(opened.line.clone());
+            let (setup, connections) = (node.setup.clone(), node.connections.clone());
+            node.threads.push(opened.start(
+                setup,
+                desk,
+                connections,
+                node.counts.clone(),
+                node.stop.clone(),
+            )?);
+        }
         let mut datagrams = None;
         // UDP first: what connections bring is passed on from a UDP address in proxy mode.
         let (udp, streams): (Vec<Listen>, Vec<Listen>) =
@@ -83,7 +103,6 @@ impl Node {
             let placed = |error| place(error, format!("listening on {address} ({})", transport.name()));
             refuse_if_taken(listen).map_err(placed)?;
             for index in 0..workers {
-                let desk = node.desk(transport.door());
                 let (connections, stop) = (node.connections.clone(), node.stop.clone());
                 match transport {
                     Transport::Udp => {
@@ -91,6 +110,11 @@ impl Node {
                         if has_proxy && datagrams.is_none() {
                             datagrams = Some(socket.try_clone().map_err(placed)?);
                         }
+                        let own = match node.line {
+                            Some(_) => Some(Arc::new(socket.try_clone().map_err(placed)?)),
+                            None => None,
+                        };
+                        let desk = node.desk(transport.door(), own);
                         let worker = Worker { socket, desk, connections, stop };
                         node.spawn(format!("sip-{index}"), move || worker.run())?;
                     }
@@ -98,6 +122,8 @@ impl Node {
                         let listener = stream::listen(address).map_err(placed)?;
                         let datagrams =
                             datagrams.as_ref().map(Socket::try_clone).transpose().map_err(placed)?;
+                        let own = datagrams.as_ref().map(Socket::try_clone).transpose().map_err(placed)?;
+                        let desk = node.desk(transport.door(), own.map(Arc::new));
                         let worker = StreamWorker { listener, transport, desk, connections, datagrams, stop };
                         node.spawn(format!("{}-{index}", transport.name().to_lowercase()), move || {
                             if let Err(error) = worker.run() {
@@ -125,16 +151,20 @@ impl Node {
         let answered = counters.iter().map(|(_, answered)| Arc::clone(answered)).collect();
         let (stats, connections, places) =
             (self.stats.clone(), self.connections.clone(), self.places.clone());
-        let watch = Arc::new(Watch::new(self.setup.clone(), stats, answered, connections, places));
+        let exchange = self.line.as_ref().map(|line| (self.counts.clone(), line.clone()));
+        let watch = Arc::new(Watch::new(self.setup.clone(), stats, answered, connections, places, exchange));
         self.watch = Some(watch.clone());
-        self.threads.extend(server.start(&self.setup, &watch, counters, || self.store.writer())?);
+        self.threads
+            .extend(server.start(&self.setup, &watch, counters, self.line.as_ref(), || self.store.writer())?);
         Ok(())
     }
 
-    /// What a worker needs to answer, with counters and an end of the journal of its own.
-    fn desk(&mut self, door: &'static str) -> Desk {
+    /// What a worker needs to answer, with counters and an end of the journal of its own; answers from the exchange's
+    /// thread leave by `datagrams`.
+    fn desk(&mut self, door: &'static str, datagrams: Option<Arc<Socket>>) -> Desk {
         let stats = self.counters(door);
-        Desk::new(self.setup.clone(), self.store.writer(), stats, self.state.clone())
+        let line = self.line.as_ref().map(|line| line.of(datagrams));
+        Desk::new(self.setup.clone(), self.store.writer(), stats, self.state.clone(), line)
     }
 
     /// The counters of another worker, whose calls come in by `door`.
@@ -229,7 +259,9 @@ pub fn serve(origin: &Origin) -> Result<(), Box<dyn std::error::Error>> {
     let sip = setup.sip.listen.iter();
     let sip = sip.map(|listen| format!("{} ({})", listen.address, listen.transport.name()));
     let http = setup.http.listen.iter().map(|address| format!("{address} (HTTP)"));
-    let listening: Vec<String> = sip.chain(http).collect();
+    let exchange = setup.exchange.iter().flat_map(|exchange| &exchange.listen);
+    let exchange = exchange.map(|address| format!("{address} (exchange)"));
+    let listening: Vec<String> = sip.chain(http).chain(exchange).collect();
     let mode = if setup.sip.proxy.is_some() { "proxy" } else { "redirect" };
     raise_file_limit();
     let trunks = setup.policy.trunks.len();
@@ -287,6 +319,14 @@ fn reload(node: &Node, origin: &Origin) {
             let http = |setup: &Setup| (setup.http.listen.clone(), setup.http.workers, setup.tracing.clone());
             if http(&setup) != http(&before) {
                 log("reload: http.listen, http.workers and tracing change at the next start");
+            }
+            let exchange = |setup: &Setup| {
+                setup.exchange.as_ref().map(|exchange| (exchange.listen.clone(), exchange.open_calls))
+            };
+            if exchange(&setup) != exchange(&before) {
+                log(
+                    "reload: exchange.listen and exchange.open-calls, and a first [exchange], count from the next start",
+                );
             }
             node.swap(setup);
             node.reloaded(true);

@@ -102,6 +102,8 @@ counters! {
     shed = "qalqan_shed_datagrams_total";
     /// Calls that went on unjudged because the node failed: each is a bug or a full socket.
     unsent = "qalqan_fail_open_calls_total", "cause=\"answer-not-sent\"";
+    /// Calls judged without asking other operators, because more of them waited for answers than may.
+    unasked = "qalqan_exchange_unasked_calls_total";
     /// Requests passed on in proxy mode.
     passed_on = "qalqan_proxy_requests_total";
     /// Responses passed back in proxy mode.

@@ -1,6 +1,6 @@
-//! TLS as a server (RFC 8446, RFC 5246): certificate and key from files, client certificates where asked for.
+//! TLS (RFC 8446, RFC 5246): certificate and key from files, certificates of the other side where asked for.
 //!
-//! A [`ServerConfig`] is made when the configuration is read, so a broken certificate refuses a reload whole
+//! Its configuration is made when the configuration is read, so a broken certificate refuses a reload whole
 //! and connections that stand keep what they began with.
 
 use std::fs;
@@ -14,7 +14,7 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use toml::Spanned;
 
 use crate::config::explain_io;
@@ -42,49 +42,109 @@ pub enum Clients {
     Optional,
 }
 
-/// Reads the files of a table, paths relative to `base`; a fault comes with the span of the value at fault.
-pub fn server_config(
-    table: &TlsTable,
+/// A fault and the span of the value at fault.
+type Fault = (std::ops::Range<usize>, String);
+
+fn at(value: &Spanned<PathBuf>, what: impl std::fmt::Display) -> Fault {
+    (value.span(), format!("{}: {what}", value.get_ref().display()))
+}
+
+/// The certificates of a PEM file, one at least; the path is relative to `base`.
+pub fn certificates(path: &Spanned<PathBuf>, base: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
+    let pem = fs::read(base.join(path.get_ref())).map_err(|error| at(path, explain_io(&error)))?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        _ => Err(at(path, "no certificate in PEM form")),
+    }
+}
+
+/// Who this node is: its certificate, those between it and the authority, and its key.
+pub struct Identity {
+    pub chain: Vec<CertificateDer<'static>>,
+    pub key: PrivateKeyDer<'static>,
+}
+
+/// Reads who this node is; nobody else may be able to read the key.
+pub fn identity(
+    certificate: &Spanned<PathBuf>,
+    key: &Spanned<PathBuf>,
     base: &Path,
-    alpn: &[&[u8]],
-) -> Result<Arc<ServerConfig>, (std::ops::Range<usize>, String)> {
-    let at = |value: &Spanned<PathBuf>, what: String| {
-        (value.span(), format!("{}: {what}", value.get_ref().display()))
-    };
-    let certificates = |value: &Spanned<PathBuf>| {
-        let pem = fs::read(base.join(value.get_ref())).map_err(|error| at(value, explain_io(&error)))?;
-        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-        match found {
-            Ok(found) if !found.is_empty() => Ok(found),
-            _ => Err(at(value, "no certificate in PEM form".to_owned())),
+) -> Result<Identity, Fault> {
+    let chain = certificates(certificate, base)?;
+    let pem = read_secret(&base.join(key.get_ref())).map_err(|what| at(key, what))?;
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| at(key, "no private key in PEM form"))?;
+    Ok(Identity { chain, key })
+}
+
+/// Reads the files of a table, paths relative to `base`; a fault comes with the span of the value at fault.
+pub fn server_config(table: &TlsTable, base: &Path, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, Fault> {
+    let identity = identity(&table.certificate, &table.key, base)?;
+    let clients = match &table.client_ca {
+        None => None,
+        Some(value) => {
+            let roots = roots(&certificates(value, base)?).map_err(|what| at(value, what))?;
+            Some((roots, table.clients))
         }
     };
-    let chain = certificates(&table.certificate)?;
-    let pem = read_secret(&base.join(table.key.get_ref())).map_err(|what| at(&table.key, what))?;
-    let key = PrivateKeyDer::from_pem_slice(&pem)
-        .map_err(|_| at(&table.key, "no private key in PEM form".to_owned()))?;
+    server(&identity, clients, alpn).map_err(|what| at(&table.certificate, what))
+}
+
+/// How other members of the exchange are answered: over HTTP/2, and only who shows a certificate under `roots`.
+pub fn exchange_server(
+    identity: &Identity,
+    trusted: &[CertificateDer<'static>],
+) -> Result<Arc<ServerConfig>, String> {
+    server(identity, Some((roots(trusted)?, Clients::Required)), &[b"h2"])
+}
+
+/// How other members of the exchange are asked: over HTTP/2, showing this node's own certificate.
+pub fn exchange_client(
+    identity: &Identity,
+    trusted: &[CertificateDer<'static>],
+) -> Result<Arc<ClientConfig>, String> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider knows the usual versions")
+        .with_root_certificates(roots(trusted)?);
+    let mut config = builder
+        .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
+        .map_err(|error| format!("does not go with its key: {error}"))?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn roots(trusted: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>, String> {
+    let mut roots = RootCertStore::empty();
+    for authority in trusted {
+        roots.add(authority.clone()).map_err(|error| error.to_string())?;
+    }
+    Ok(Arc::new(roots))
+}
+
+fn server(
+    identity: &Identity,
+    clients: Option<(Arc<RootCertStore>, Clients)>,
+    alpn: &[&[u8]],
+) -> Result<Arc<ServerConfig>, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .expect("the provider knows the usual versions");
-    let builder = match &table.client_ca {
+    let builder = match clients {
         None => builder.with_no_client_auth(),
-        Some(value) => {
-            let mut roots = RootCertStore::empty();
-            for authority in certificates(value)? {
-                roots.add(authority).map_err(|error| at(value, error.to_string()))?;
-            }
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-            let verifier = match table.clients {
+        Some((roots, clients)) => {
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+            let verifier = match clients {
                 Clients::Required => verifier,
                 Clients::Optional => verifier.allow_unauthenticated(),
             };
-            builder.with_client_cert_verifier(verifier.build().map_err(|error| at(value, error.to_string()))?)
+            builder.with_client_cert_verifier(verifier.build().map_err(|error| error.to_string())?)
         }
     };
     let mut config = builder
-        .with_single_cert(chain, key)
-        .map_err(|error| at(&table.certificate, format!("does not go with its key: {error}")))?;
+        .with_single_cert(identity.chain.clone(), identity.key.clone_key())
+        .map_err(|error| format!("does not go with its key: {error}"))?;
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     Ok(Arc::new(config))
 }

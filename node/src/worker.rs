@@ -11,12 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use call::Verdict;
 use sip::{Parser, stretch};
 use socket2::Socket;
 
 use crate::config::Setup;
 use crate::connections::Connections;
 use crate::door::{Destination, Door, Moment, Peer};
+use crate::exchange::Line;
 use crate::retransmission::Recent;
 use crate::stats::WorkerStats;
 use crate::store::{Writer, now_ms};
@@ -29,6 +31,8 @@ pub struct Desk {
     pub stats: Arc<WorkerStats>,
     recent: Recent,
     parser: Parser,
+    /// To those who ask other operators.
+    line: Option<Line>,
 }
 
 impl Desk {
@@ -37,9 +41,10 @@ impl Desk {
         journal: Writer,
         stats: Arc<WorkerStats>,
         state: RandomState,
+        line: Option<Line>,
     ) -> Desk {
         let setup = arc_swap::Cache::new(setup);
-        Desk { setup, journal, stats, recent: Recent::new(state), parser: Parser::new() }
+        Desk { setup, journal, stats, recent: Recent::new(state), parser: Parser::new(), line }
     }
 
     /// The configuration in force.
@@ -59,16 +64,34 @@ impl Desk {
 
     /// Answers one message; `out` stays as it is where nothing is to be sent.
     pub fn answer(&mut self, message: &[u8], peer: Peer, out: &mut Vec<u8>) -> Destination {
-        self.answer_at(message, peer, now_ms(), out)
+        self.answer_at(message, peer, Moment { now_ms: now_ms(), started: Instant::now() }, None, out)
     }
 
-    fn answer_at(&mut self, message: &[u8], peer: Peer, now_ms: i64, out: &mut Vec<u8>) -> Destination {
+    /// The same, with what came of a call that others were asked about, and when it came.
+    pub fn conclude(
+        &mut self,
+        message: &[u8],
+        peer: Peer,
+        moment: Moment,
+        verdict: Verdict,
+        out: &mut Vec<u8>,
+    ) -> Destination {
+        self.answer_at(message, peer, moment, Some(verdict), out)
+    }
+
+    fn answer_at(
+        &mut self,
+        message: &[u8],
+        peer: Peer,
+        moment: Moment,
+        settled: Option<Verdict>,
+        out: &mut Vec<u8>,
+    ) -> Destination {
         let start = out.len();
-        let moment = Moment { now_ms, started: Instant::now() };
         let answered = catch_unwind(AssertUnwindSafe(|| {
-            let Desk { setup, journal, stats, recent, parser } = self;
-            let journal_failing = journal.is_failing();
-            let mut door = Door { setup: setup.load(), recent, journal, stats, journal_failing };
+            let journal_failing = self.journal.is_failing();
+            let (mut door, parser) = self.door(settled);
+            door.journal_failing = journal_failing;
             door.handle(parser, message, peer, moment, out)
         }));
         answered.unwrap_or_else(|_| {
@@ -81,9 +104,26 @@ impl Desk {
 
     /// Answers a message that cannot be taken, as far as it can be read.
     pub fn refuse(&mut self, message: &[u8], peer: Peer, status: &str, what: &str, out: &mut Vec<u8>) {
-        let Desk { setup, journal, stats, recent, parser } = self;
-        let mut door = Door { setup: setup.load(), recent, journal, stats, journal_failing: false };
+        let (mut door, parser) = self.door(None);
         door.refuse(parser, message, peer, status, what, out);
+    }
+
+    /// Answers a request by its status alone.
+    pub fn answer_plainly(
+        &mut self,
+        message: &[u8],
+        peer: Peer,
+        status: &str,
+        out: &mut Vec<u8>,
+    ) -> Destination {
+        let (mut door, parser) = self.door(None);
+        door.answer_plainly(parser, message, peer, status, out)
+    }
+
+    fn door(&mut self, settled: Option<Verdict>) -> (Door<'_>, &mut Parser) {
+        let Desk { setup, journal, stats, recent, parser, line } = self;
+        let (setup, line) = (setup.load(), line.as_ref());
+        (Door { setup, recent, journal, stats, journal_failing: false, line, settled }, parser)
     }
 }
 
@@ -128,7 +168,8 @@ impl Worker {
             for index in 0..received {
                 let (message, source) = inbox.message(index);
                 let peer = Peer { address: source, connection: None };
-                match self.desk.answer_at(message, peer, now_ms, outbox.buffer()) {
+                let moment = Moment { now_ms, started: Instant::now() };
+                match self.desk.answer_at(message, peer, moment, None, outbox.buffer()) {
                     Destination::Datagram(to) => {
                         if stretches {
                             let start = outbox.start();

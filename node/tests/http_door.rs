@@ -2,6 +2,7 @@
 //!
 //! Several files in one program: linking one takes longer than running most.
 
+mod exchange;
 mod http;
 mod http_contract;
 mod http_peers;

@@ -357,17 +357,9 @@ impl<F: Facts> Case<'_, F> {
     /// R12: international, A a home mobile, and no answer in time. The sub-reason says why there is none.
     fn roaming_unknown(&self) -> Finding {
         match self.ask_roaming() {
-            Some(Fact::Unknown(why)) => Hit(
-                Withhold,
-                match why {
-                    Unknown::NoExchange => Reason::NoExchange,
-                    Unknown::Timeout => Reason::RoamingTimeout,
-                    Unknown::Refused => Reason::RoamingRefused,
-                    Unknown::NotAMember => Reason::OperatorNotAMember,
-                    Unknown::NoSuchNumber => Reason::NoSuchNumber,
-                    Unknown::BadAnswer => Reason::BadAnswer,
-                },
-            ),
+            Some(Fact::Unknown(why)) => {
+                Hit(Withhold, not_known(why, Reason::RoamingTimeout, Reason::RoamingRefused))
+            }
             Some(Fact::Open(question)) => Ask(question),
             _ => Miss,
         }
@@ -402,7 +394,9 @@ impl<F: Facts> Case<'_, F> {
     fn initiation_unknown(&self) -> Finding {
         match self.ask_initiation() {
             Some(Fact::Unknown(Unknown::NoExchange)) => Miss,
-            Some(Fact::Unknown(_)) => Hit(Allow, Reason::InitiationUnknown),
+            Some(Fact::Unknown(why)) => {
+                Hit(Allow, not_known(why, Reason::InitiationTimeout, Reason::InitiationRefused))
+            }
             Some(Fact::Open(question)) => Ask(question),
             _ => Miss,
         }
@@ -479,5 +473,18 @@ impl<F: Facts> Case<'_, F> {
     #[inline]
     fn is_exempt(&self, rule: Rule) -> bool {
         self.a.key().is_some_and(|key| self.facts.exempted(key).contains(rule))
+    }
+}
+
+/// The sub-reason of an answer that did not come; what timed out or was refused depends on what was asked.
+fn not_known(why: Unknown, timeout: Reason, refused: Reason) -> Reason {
+    match why {
+        Unknown::NoExchange => Reason::NoExchange,
+        Unknown::Timeout => timeout,
+        Unknown::Refused => refused,
+        Unknown::NotAMember => Reason::OperatorNotAMember,
+        Unknown::NoSuchNumber => Reason::NoSuchNumber,
+        Unknown::BadAnswer => Reason::BadAnswer,
+        Unknown::Unreachable => Reason::OperatorUnreachable,
     }
 }

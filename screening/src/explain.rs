@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 
-use call::{Behaviour, Call, Fact, Initiation, Roaming, Rule, RuleSet, Signature, Verdict};
+use call::{Behaviour, Call, Fact, Initiation, Roaming, Rule, RuleSet, Signature};
 use numbering::{Key, Kind, Number, Owner, ShortCode, Standing};
-use rules::{Facts, Judgement, Language, Listed, judge, word};
+use rules::{Facts, Language, Listed, judge, word};
 
+use crate::ListName;
 use crate::facts::LocalFacts;
-use crate::{ListName, Policy};
 
 /// A fact that a rule asked for, and what was found. Words are keys of the message files.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,19 +46,15 @@ impl Observation {
     }
 }
 
-/// Judges a call as [`crate::screen`] does and says what the verdict stood on. Caps count the call too.
-pub fn explain(policy: &Policy, call: &Call) -> (Verdict, Vec<Observation>) {
-    let mut local = LocalFacts::new(policy, call);
-    local.answers.closed = true;
-    let witness = Witness { local: &local, policy, seen: RefCell::default() };
-    let judgement = judge(call, &witness, &local.trunk.modes);
-    let Judgement::Verdict(verdict) = judgement else { unreachable!("no question is open once time is up") };
-    (verdict, witness.seen.into_inner())
+/// Judges once more, by the same facts, and notes each that is asked for.
+pub(crate) fn observe(local: &LocalFacts, call: &Call) -> Vec<Observation> {
+    let witness = Witness { local, seen: RefCell::default() };
+    judge(call, &witness, &local.trunk.modes);
+    witness.seen.into_inner()
 }
 
 struct Witness<'a> {
     local: &'a LocalFacts<'a>,
-    policy: &'a Policy,
     seen: RefCell<Vec<Observation>>,
 }
 
@@ -149,7 +145,7 @@ impl Facts for Witness<'_> {
         }
         found.extend(kind(standing.kind).map(Found::Word));
         if let Some(holder) = standing.holder {
-            found.push(Found::Named("range-of", self.policy.plan.holder(holder).to_owned()));
+            found.push(Found::Named("range-of", self.local.policy.plan.holder(holder).to_owned()));
         }
         self.saw("plan-says-of", number, found);
         standing
@@ -165,7 +161,7 @@ impl Facts for Witness<'_> {
     }
 
     fn exempted(&self, key: Key) -> RuleSet {
-        if self.policy.lists.get(ListName::Exempt).is_some() {
+        if self.local.policy.lists.get(ListName::Exempt).is_some() {
             self.saw_entry("exempt", self.local.exemption(key));
         }
         self.local.exempted(key)

@@ -12,7 +12,7 @@ use crate::{Cap, ListName, Policy, Trunk};
 
 /// The facts of one call: lists, plan and caps of the policy, and what others answered.
 pub(crate) struct LocalFacts<'a> {
-    policy: &'a Policy,
+    pub policy: &'a Policy,
     pub trunk: &'a Trunk,
     time_ms: i64,
     called: Party,

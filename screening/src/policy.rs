@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use call::{Call, Rule, TrunkClass, TrunkId};
 use lists::{Atlas, List, Sought};
-use numbering::{Dialling, Party, Plan};
+use numbering::{Dialling, Number, Party, Plan};
 use rules::Modes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -59,10 +59,12 @@ pub enum ListName {
     Exempt,
     Block,
     Allow,
+    /// Who holds a number that is not with the holder of its range: the owner of an entry is a member of the exchange.
+    Portability,
 }
 
 impl ListName {
-    pub const ALL: [ListName; 8] = [
+    pub const ALL: [ListName; 9] = [
         ListName::DoNotOriginate,
         ListName::RoamingNumbers,
         ListName::NoOutboundRoaming,
@@ -71,6 +73,7 @@ impl ListName {
         ListName::Exempt,
         ListName::Block,
         ListName::Allow,
+        ListName::Portability,
     ];
 
     pub fn name(self) -> &'static str {
@@ -83,6 +86,7 @@ impl ListName {
             ListName::Exempt => "exempt",
             ListName::Block => "block",
             ListName::Allow => "allow",
+            ListName::Portability => "portability",
         }
     }
 
@@ -180,6 +184,13 @@ impl Policy {
     /// Bytes of memory that asking several lists at once takes besides the lists.
     pub fn atlas_memory(&self) -> usize {
         self.atlas.memory()
+    }
+
+    /// The member of the exchange that holds a ported number, by its name.
+    pub fn ported_to(&self, number: Number, now_ms: i64) -> Option<&str> {
+        let list = self.lists.get(ListName::Portability)?;
+        let sought = self.atlas.seek(number.key());
+        list.look_up(&sought, ListName::Portability as usize, now_ms).map(|terms| terms.owner())
     }
 
     pub fn list(&self, name: ListName) -> Option<&List> {

@@ -4,6 +4,7 @@ use call::{Answer, Call, Question, Verdict};
 use rules::{Judgement, judge};
 
 use crate::Policy;
+use crate::explain::{Observation, observe};
 use crate::facts::LocalFacts;
 
 /// Judges a call by what this node knows. A question that another operator would have to answer counts as
@@ -40,6 +41,33 @@ impl<'p> Screening<'p> {
         screening
     }
 
+    /// A call that nobody is asked about: it has its verdict at once.
+    pub fn closed(policy: &'p Policy, call: Call) -> Screening<'p> {
+        let mut screening = Screening {
+            facts: LocalFacts::new(policy, &call),
+            call,
+            deadline_ms: None,
+            verdict: None,
+            next: None,
+        };
+        screening.close();
+        screening
+    }
+
+    /// Time is up, or nobody can be asked: what was not answered is unknown, and the verdict is there.
+    pub fn close(&mut self) -> Verdict {
+        self.facts.answers.closed = true;
+        self.judge();
+        self.verdict.expect("no question is open once time is up")
+    }
+
+    /// The verdict, and what it stood on: every fact its rules asked for, in the order they asked. Caps count the
+    /// call once, however often it is judged.
+    pub fn explain(&mut self) -> (Verdict, Vec<Observation>) {
+        let verdict = self.close();
+        (verdict, observe(&self.facts, &self.call))
+    }
+
     /// The next question to ask, each once.
     pub fn poll_question(&mut self) -> Option<Question> {
         self.next.take()
@@ -66,8 +94,7 @@ impl<'p> Screening<'p> {
 
     pub fn handle_timeout(&mut self, now_ms: i64) {
         if self.poll_timeout().is_some_and(|deadline| now_ms >= deadline) {
-            self.facts.answers.closed = true;
-            self.judge();
+            self.close();
         }
     }
 

@@ -43,6 +43,8 @@ fn list(name: ListName, customers: &Customers, population: &Population) -> Strin
                 writeln!(text, "+{number},subscriber,,asked at the desk").expect("a string takes all");
             }
         }
+        // No exchange is played: nobody asks who holds a number.
+        ListName::Portability => {}
         ListName::RoamingNumbers | ListName::NoOutboundRoaming | ListName::Unallocated => {
             let (blocks, note) = match name {
                 ListName::RoamingNumbers => (std::slice::from_ref(&customers.roaming_numbers), "pool"),

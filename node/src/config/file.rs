@@ -8,6 +8,7 @@ use screening::ListName;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::exchange::{ExchangeTable, MemberTable};
 use super::http::HttpTable;
 use super::journal::JournalTable;
 use super::tracing::TracingTable;
@@ -32,6 +33,9 @@ pub struct ConfigFile {
     #[serde(default)]
     pub http: HttpTable,
     pub tracing: Option<TracingTable>,
+    pub exchange: Option<ExchangeTable>,
+    #[serde(default)]
+    pub member: BTreeMap<String, Spanned<MemberTable>>,
     #[serde(default)]
     pub rules: Modes,
     #[serde(default)]
@@ -50,6 +54,8 @@ pub struct TrunkTable {
     #[serde(default)]
     pub international_prefixes: Vec<String>,
     pub onward: Option<Spanned<Onward>>,
+    /// The member of the exchange behind the trunk.
+    pub member: Option<Spanned<String>>,
     #[serde(default)]
     pub rules: Modes,
     #[serde(default)]

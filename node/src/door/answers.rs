@@ -10,6 +10,7 @@ use sip::{Address, Answer, Request, Scheme, Text, Via, push_address};
 
 use crate::config::{Allow, Marks, Setup};
 
+use super::Peer;
 use super::checks::Required;
 
 const ALLOW: &str = "INVITE, ACK, CANCEL, OPTIONS";
@@ -18,8 +19,11 @@ const ALLOW: &str = "INVITE, ACK, CANCEL, OPTIONS";
 pub struct Reply<'r> {
     pub setup: &'r Setup,
     pub request: &'r Request<'r>,
+    /// The request as it came.
+    pub message: &'r [u8],
     pub via: &'r Via<'r>,
     pub tag: u64,
+    pub peer: Peer,
     pub source: SocketAddr,
 }
 

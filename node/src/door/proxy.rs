@@ -13,14 +13,13 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use call::{Call, Label, Reason, Rule, Treatment, TrunkId, Verdict};
-use screening::screen;
 use sip::{Address, Forward, FromField, Method, Name, Parser, Request, hop_count, pass_back};
 
 use hidden::{seal, unseal};
 use route::{OwnUri, RecordRoute, Routed, address_of, is_this_node};
 
 use super::answers::{Identity, Reply, words};
-use super::{Destination, Door, Moment, Peer, UNKNOWN_SOURCE, is_within_dialog};
+use super::{Destination, Door, Judged, Moment, Peer, UNKNOWN_SOURCE, is_within_dialog};
 use crate::config::{Proxy, UnknownSource};
 use crate::connections::ConnectionId;
 use crate::retransmission::{Known, Transaction};
@@ -127,7 +126,15 @@ impl Door<'_> {
                 self.stats.retransmissions.add(1);
                 known.verdict
             }
-            None => self.judge(&call, trunk),
+            None => {
+                // What is asked about a call within its dialog is long past: the call was asked about at set-up.
+                let asked = (!in_dialog).then_some((reply, sender.transaction));
+                match self.judge_or_pass(&call, trunk, asked, moment) {
+                    Judged::Verdict(verdict) => verdict,
+                    // A stateless proxy sends no 100 (RFC 3261 section 16.11).
+                    Judged::Asked => return Some(back),
+                }
+            }
         };
         // Within a dialog the number is judged again, or a tag in To would be a way around; but only a refusal
         // is written down, for the call was written down when it was set up.
@@ -135,7 +142,7 @@ impl Door<'_> {
             self.keep(&call, &verdict, request, moment);
         }
         if verdict.treatment == Treatment::Block {
-            let fresh = Known { verdict, at_ms: moment.now_ms, hop: 0 };
+            let fresh = Known { verdict, at_ms: moment.now_ms, hop: 0, is_asked: false };
             self.recent.remember(sender.transaction, &call, known.unwrap_or(fresh));
             reply.verdict(out, &call, &verdict);
             return Some(back);
@@ -144,7 +151,7 @@ impl Door<'_> {
             Some(known) => self.place_again(proxy, route, sender.transaction, known, moment),
             None => {
                 let place = first_up(proxy, route);
-                let fresh = Known { verdict, at_ms: moment.now_ms, hop: place as u8 };
+                let fresh = Known { verdict, at_ms: moment.now_ms, hop: place as u8, is_asked: false };
                 self.recent.remember(sender.transaction, &call, fresh);
                 place
             }
@@ -157,14 +164,16 @@ impl Door<'_> {
     }
 
     /// The verdict; a mistake of ours lets the call pass, and is counted.
-    fn judge(&mut self, call: &Call, trunk: Option<TrunkId>) -> Verdict {
-        if trunk.is_none() {
-            return Verdict::of_rule(Rule::R00, Treatment::Allow, Reason::EmergencyNumber);
-        }
-        let policy = &self.setup.policy;
-        catch_unwind(AssertUnwindSafe(|| screen(policy, call))).unwrap_or_else(|_| {
+    fn judge_or_pass(
+        &mut self,
+        call: &Call,
+        trunk: Option<TrunkId>,
+        asked: Option<(&Reply, Transaction)>,
+        moment: Moment,
+    ) -> Judged {
+        catch_unwind(AssertUnwindSafe(|| self.judge(call, trunk, asked, moment))).unwrap_or_else(|_| {
             self.stats.panics.add(1);
-            Verdict::of_rule(Rule::R20, Treatment::Allow, Reason::NothingAgainst)
+            Judged::Verdict(Verdict::of_rule(Rule::R20, Treatment::Allow, Reason::NothingAgainst))
         })
     }
 

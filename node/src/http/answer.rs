@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use call::{Call, Decided, Verdict, Would};
+use call::{Call, Decided, Question, Verdict, Would};
 use rules::{Language, reason_in_words};
 use screening::{Observation, Policy};
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use crate::exchange::{Told, about, outcome_name};
 
 /// A verdict.
 #[derive(Serialize, ToSchema)]
@@ -26,8 +28,49 @@ pub struct Answer {
     reason: &'static str,
     /// What the first rule in monitor mode that hit would have done.
     would: Option<WouldAnswer>,
+    /// What other operators said, in the order they were asked; left out where nobody was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    answers: Vec<Heard>,
     /// What the verdict stood on: versions of rules, plan and lists, by the first 8 bytes of their hash.
     basis: String,
+}
+
+/// What another operator said of a number.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Heard)]
+pub struct Heard {
+    /// roaming or initiation.
+    question: &'static str,
+    /// The number it was about, masked.
+    about: String,
+    /// roaming, not-roaming, not-assigned, initiated, not-initiated; or why it is not known: timeout, refused,
+    /// not-a-member, no-such-number, bad-answer, unreachable.
+    answer: &'static str,
+    /// Who answered, by its name in the exchange; null: nobody holds the number.
+    by: Option<String>,
+    /// How old the knowledge is, ms.
+    age_ms: Option<u64>,
+    /// Where it comes from: hlr, camel, ims, camara, feed or cache.
+    method: Option<&'static str>,
+    /// Country visited, ISO 3166-1 alpha-2.
+    visited: Option<String>,
+}
+
+impl Heard {
+    pub fn new(question: &Question, told: &Told) -> Heard {
+        Heard {
+            question: match question {
+                Question::Roaming(_) => "roaming",
+                Question::Initiation { .. } => "initiation",
+            },
+            about: about(*question).to_string(),
+            answer: outcome_name(&told.answer),
+            by: (!told.by.is_empty()).then(|| told.by.clone()),
+            age_ms: told.age_ms,
+            method: told.method.map(|method| method.name()),
+            visited: told.visited.map(|code| code.iter().map(|&letter| char::from(letter)).collect()),
+        }
+    }
 }
 
 /// What a rule in monitor mode would have done.
@@ -43,7 +86,7 @@ pub struct WouldAnswer {
 }
 
 impl Answer {
-    pub fn new(verdict: &Verdict, basis: u64, language: Language) -> Answer {
+    pub fn new(verdict: &Verdict, basis: u64, answers: Vec<Heard>, language: Language) -> Answer {
         let Verdict { treatment, rule, reason, would, .. } = *verdict;
         Answer {
             verdict: treatment.name(),
@@ -60,6 +103,7 @@ impl Answer {
                 sub_reason: reason.name(),
                 reason: reason_in_words(language, reason),
             }),
+            answers,
             basis: format!("{basis:016x}"),
         }
     }
@@ -112,14 +156,15 @@ impl Explained {
         policy: &Policy,
         trunk: &str,
         call: &Call,
-        verdict: &Verdict,
+        answer: Answer,
+        decided: Decided,
         facts: &[Observation],
         language: Language,
     ) -> Explained {
         let basis = policy.basis();
         Explained {
-            answer: Answer::new(verdict, policy.basis_id(), language),
-            decided_by: match verdict.decided {
+            answer,
+            decided_by: match decided {
                 Decided::ByNetworkNumber => "network number",
                 Decided::ByPresentationNumber => "presentation number",
             },

@@ -10,6 +10,7 @@ use utoipa::openapi::{Ref, RefOr};
 use utoipa::{Modify, OpenApi, PartialSchema, ToSchema};
 
 use super::answer::{Answer, Explained};
+use super::aos::{AosAnswer, AosCall};
 use super::asked::{AskedCall, CALLS};
 use super::problem::ProblemBody;
 use super::ready::Readiness;
@@ -29,8 +30,8 @@ pub fn openapi() -> &'static str {
                        verdict: let the call go on.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    paths(screen, explain, healthz, readyz, metrics, description),
-    components(schemas(Question, Verdicts, Explanations, ProblemBody, Readiness)),
+    paths(screen, explain, save_request, check_request, healthz, readyz, metrics, description),
+    components(schemas(Question, Verdicts, Explanations, AosCall, AosAnswer, ProblemBody, Readiness)),
     modifiers(&Keys)
 )]
 struct Description;
@@ -130,6 +131,54 @@ fn screen() {}
     security(("bearer" = []), ("api_key" = []))
 )]
 fn explain() {}
+
+/// Note a call that a customer of a small operator makes
+#[utoipa::path(
+    post,
+    path = "/aos/saveRequest",
+    request_body(content = AosCall, content_type = "application/json"),
+    params(("answer" = Option<String>, Query, description = "`string`: the result as a text")),
+    responses(
+        (status = 200, description = "Whether it is noted: another operator's number is not", body = AosAnswer, content_type = "application/json"),
+        (status = 400, description = "No JSON", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "No key, a wrong or an expired one", body = ProblemBody, content_type = "application/problem+json",
+         headers(("WWW-Authenticate" = String, description = "Bearer"))),
+        (status = 404, description = "This node is in no exchange", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 408, description = "The body came too slowly", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too long", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not said to be JSON", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "JSON, but no call", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "The node failed on this request", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Too many connections", body = ProblemBody, content_type = "application/problem+json")
+    ),
+    security(("bearer" = []), ("api_key" = []))
+)]
+fn save_request() {}
+
+/// Ask whether a call was made by the operator of its calling or redirecting number
+///
+/// False only where that operator says that it did not make it: what is not known passes.
+#[utoipa::path(
+    post,
+    path = "/aos/checkRequest",
+    request_body(content = AosCall, content_type = "application/json"),
+    params(("answer" = Option<String>, Query, description = "`string`: the result as a text")),
+    responses(
+        (status = 200, description = "Whether it may pass", body = AosAnswer, content_type = "application/json"),
+        (status = 400, description = "No JSON", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "No key, a wrong or an expired one", body = ProblemBody, content_type = "application/problem+json",
+         headers(("WWW-Authenticate" = String, description = "Bearer"))),
+        (status = 404, description = "This node is in no exchange", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 408, description = "The body came too slowly", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too long", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not said to be JSON", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "JSON, but no call", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "The node failed on this request", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Too many connections", body = ProblemBody, content_type = "application/problem+json")
+    ),
+    security(("bearer" = []), ("api_key" = []))
+)]
+fn check_request() {}
 
 /// The process is alive
 #[utoipa::path(get, path = "/healthz", responses(

@@ -24,6 +24,7 @@ use super::connection::{Pace, Paced, Paces};
 use super::problem::{Kind, Problem};
 use super::{Answered, Desk};
 use crate::config::Setup;
+use crate::exchange::Line;
 use crate::metrics::Watch;
 use crate::stats::WorkerStats;
 use crate::store::Writer;
@@ -59,12 +60,14 @@ impl Server {
         setup: &Arc<ArcSwap<Setup>>,
         watch: &Arc<Watch>,
         counters: Vec<(Arc<WorkerStats>, Arc<Answered>)>,
+        line: Option<&Line>,
         writer: impl Fn() -> Writer,
     ) -> io::Result<Vec<JoinHandle<()>>> {
         let open = Arc::new(AtomicU64::new(0));
         let mut threads = Vec::new();
         for (index, (listeners, (stats, answered))) in self.0.into_iter().zip(counters).enumerate() {
             let (setup, watch, open, journal) = (setup.clone(), watch.clone(), open.clone(), writer());
+            let line = line.cloned();
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 // For /metrics alone.
@@ -79,6 +82,7 @@ impl Server {
                     answered,
                     watch,
                     open,
+                    line,
                 };
                 let worker = Rc::new(Worker { desk, paces: Paces::default() });
                 LocalSet::new().block_on(&runtime, worker.run(listeners));

@@ -1,0 +1,191 @@
+//! What this node answers to other operators: its own calls, and where its own subscribers are.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use exchange::{
+    Answer, CallKey, Check, Fault, Holder, Initiated, MemberId, Method, Question, Registration, RoamingCheck,
+    Status, WhyUnknown,
+};
+use numbering::Number;
+use tokio::time::{Instant, sleep};
+
+use super::counts::What;
+use super::pending::Office;
+use crate::config::{Exchange, Setup};
+use crate::store::now_ms;
+
+/// The registration of a call may come after the question about it, so long.
+const WAIT: Duration = Duration::from_millis(100);
+/// How often it is looked for meanwhile.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What is known of where a subscriber is.
+pub struct Whereabouts {
+    pub status: Status,
+    pub reason: Option<WhyUnknown>,
+    pub visited: Option<[u8; 2]>,
+    pub method: Method,
+    pub known_ms: Option<i64>,
+}
+
+impl Office {
+    /// Answers one question of a member.
+    pub async fn answer(self: Rc<Self>, setup: Arc<Setup>, by: MemberId, question: Question) -> Answer {
+        let id = question.id().to_owned();
+        let Some(exchange) = setup.exchange.as_ref() else {
+            return Answer::Refused { id, fault: Fault::NotSupported };
+        };
+        let (kind, outcome) = match question.check(now_ms()) {
+            Err(fault) => (kind(&question), Err(fault)),
+            Ok(()) => match &question {
+                Question::Register(registration) => {
+                    ("register", self.take_registration(&setup, by, registration))
+                }
+                Question::Check(check) => ("check", self.check(&setup, check).await),
+                Question::Roaming(check) => ("roaming", self.roaming_check(&setup, check).await),
+                Question::Capabilities => ("capabilities", Ok(Answer::Capabilities(exchange.capabilities))),
+                Question::Unknown => ("unknown", Err(Fault::NotSupported)),
+            },
+        };
+        let answer = outcome.unwrap_or_else(|fault| Answer::Refused { id, fault });
+        self.counts.add(What::Answered, &exchange.member(by).name, kind, answer_name(&answer));
+        answer
+    }
+
+    fn take_registration(
+        &self,
+        setup: &Setup,
+        by: MemberId,
+        registration: &Registration,
+    ) -> Result<Answer, Fault> {
+        let Registration { id, calling, presentation, called, redirecting, time_ms, ttl_s, .. } =
+            registration;
+        let exchange = setup.exchange.as_ref().ok_or(Fault::NotSupported)?;
+        let names: Vec<_> = [Some(calling), presentation.as_ref(), Some(called), redirecting.as_ref()].into();
+        let is_this_form = |name: &&exchange::WireNumber| name.is_token() == exchange.token_key.is_some();
+        if !names.iter().flatten().all(is_this_form) {
+            return Err(Fault::NotThisForm);
+        }
+        // A hash does not say whose number it is: the member answers for it by its signature.
+        if let Some(number) = redirecting.as_ref().unwrap_or(calling).number() {
+            let holder = exchange.holder(&setup.policy, number, now_ms());
+            if holder != Some(Holder::Member(by)) && holder != Some(Holder::Us) {
+                return Err(Fault::NotYours);
+            }
+        }
+        // By the writer's clock; never longer than its ttl from now.
+        let now_ms = now_ms();
+        let left_ms = (time_ms + i64::from(*ttl_s) * 1000 - now_ms).clamp(0, i64::from(*ttl_s) * 1000);
+        for calling in [Some(calling), presentation.as_ref()].into_iter().flatten() {
+            let key = CallKey::of_wire(calling, called, redirecting.as_ref());
+            self.calls.register(key, now_ms, (left_ms / 1000) as u32);
+        }
+        Ok(Answer::Accepted { id: id.clone() })
+    }
+
+    async fn check(&self, setup: &Setup, check: &Check) -> Result<Answer, Fault> {
+        let Check { id, calling, called, redirecting, deadline_ms, .. } = check;
+        let exchange = setup.exchange.as_ref().ok_or(Fault::NotSupported)?;
+        let is_this_form = |name: &exchange::WireNumber| name.is_token() == exchange.token_key.is_some();
+        if !is_this_form(calling) || !is_this_form(called) || !redirecting.as_ref().is_none_or(is_this_form) {
+            return Err(Fault::NotThisForm);
+        }
+        if let Some(number) = redirecting.as_ref().unwrap_or(calling).number()
+            && let Some(Holder::Member(_)) = exchange.holder(&setup.policy, number, now_ms())
+        {
+            return Err(Fault::NotHeld);
+        }
+        if !exchange.capabilities.initiation_check {
+            let result = Initiated::NotSupported;
+            return Ok(Answer::Initiation { id: id.clone(), result, reason: None, age_ms: None });
+        }
+        let key = CallKey::of_wire(calling, called, redirecting.as_ref());
+        let until = Instant::now() + Duration::from_millis(u64::from(*deadline_ms));
+        let (result, age_ms) = self.was_initiated(exchange, key, until).await;
+        let reason = (result == Initiated::Unknown).then_some(WhyUnknown::JustStarted);
+        Ok(Answer::Initiation { id: id.clone(), result, reason, age_ms })
+    }
+
+    /// Whether a call is known here, and how long, ms. Its registration may come a moment later.
+    pub async fn was_initiated(
+        &self,
+        exchange: &Exchange,
+        key: CallKey,
+        until: Instant,
+    ) -> (Initiated, Option<u32>) {
+        let give_up = (Instant::now() + WAIT).min(until);
+        loop {
+            if let Some(age_ms) = self.calls.check(key, now_ms()) {
+                return (Initiated::Initiated, Some(age_ms));
+            }
+            if Instant::now() >= give_up {
+                break;
+            }
+            sleep(LOOK).await;
+        }
+        // What stood in the memory of the process before is lost: nobody's call is cut for that.
+        match self.started.elapsed() < Duration::from_secs(exchange.ttl_s.into()) {
+            true => (Initiated::Unknown, None),
+            false => (Initiated::NotInitiated, None),
+        }
+    }
+
+    async fn roaming_check(&self, setup: &Setup, check: &RoamingCheck) -> Result<Answer, Fault> {
+        let exchange = setup.exchange.as_ref().ok_or(Fault::NotSupported)?;
+        let number = check.calling.number().ok_or(Fault::BadNumber)?;
+        if exchange.holder(&setup.policy, number, now_ms()) != Some(Holder::Us) {
+            return Err(Fault::NotHeld);
+        }
+        if !exchange.capabilities.roaming_check {
+            return Err(Fault::NotSupported);
+        }
+        let until = Instant::now() + Duration::from_millis(u64::from(check.deadline_ms));
+        let found = self.whereabouts(number, until).await;
+        Ok(Answer::Roaming {
+            id: check.id.clone(),
+            result: found.status,
+            reason: found.reason,
+            age_ms: found.known_ms.map(|known_ms| now_ms().abs_diff(known_ms)),
+            visited: found.visited.map(|code| code.iter().map(|&letter| char::from(letter)).collect()),
+            method: Some(found.method),
+        })
+    }
+
+    /// Where an own subscriber is.
+    pub async fn whereabouts(&self, _number: Number, _until: Instant) -> Whereabouts {
+        let (status, reason) = (Status::Unknown, Some(WhyUnknown::NoSource));
+        Whereabouts { status, reason, visited: None, method: Method::Hlr, known_ms: None }
+    }
+}
+
+fn kind(question: &Question) -> &'static str {
+    match question {
+        Question::Register(_) => "register",
+        Question::Check(_) => "check",
+        Question::Roaming(_) => "roaming",
+        Question::Capabilities => "capabilities",
+        Question::Unknown => "unknown",
+    }
+}
+
+fn answer_name(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Accepted { .. } => "accepted",
+        Answer::Capabilities(_) => "capabilities",
+        Answer::Refused { fault, .. } => fault.name(),
+        Answer::Initiation { result, .. } => match result {
+            Initiated::Initiated => "initiated",
+            Initiated::NotInitiated => "not-initiated",
+            Initiated::NotSupported => "not-supported",
+            Initiated::Unknown => "unknown",
+        },
+        Answer::Roaming { result, .. } => match result {
+            Status::Roaming => "roaming",
+            Status::NotRoaming => "not-roaming",
+            Status::NotAssigned => "not-assigned",
+            Status::Unknown => "unknown",
+        },
+    }
+}

@@ -1,0 +1,302 @@
+//! One question from this node: who is asked, what is known already, what the answer means to a rule.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use call::{Answer, Call, Fact, Initiation, Question, Roaming, TrunkClass, Unknown};
+use exchange::{
+    Cached, Check, Fault, Holder, IngressClass, Initiated, MemberId, Method, RoamingCheck, Role, Status,
+    WhyUnknown, WireNumber, day,
+};
+use numbering::{Number, Party};
+use tokio::time::Instant;
+
+use super::counts::What;
+use super::pending::Office;
+use super::remote::{Failure, Remote};
+use super::{Told, on_the_wire};
+use crate::config::{Exchange, Setup};
+use crate::store::now_ms;
+
+/// What came of a question, before a rule sees it.
+enum Outcome<T> {
+    Known(T),
+    Unknown(Unknown),
+}
+
+impl Office {
+    /// Asks whoever knows, and answers by `until` at the latest.
+    pub async fn tell(&self, setup: &Arc<Setup>, call: &Call, question: Question, until: Instant) -> Told {
+        let exchange = setup.exchange.as_ref();
+        let until = exchange.map_or(until, |exchange| until.min(Instant::now() + exchange.question));
+        let (about, kind) = match question {
+            Question::Roaming(number) => (number, "roaming"),
+            Question::Initiation { asked, .. } => (asked, "initiation"),
+        };
+        let Some(exchange) = exchange else { return unknown(question, Unknown::NoExchange) };
+        let holder = exchange.holder(&setup.policy, about, now_ms());
+        // A number of no member may be a guest's: whoever sent the call is asked.
+        let holder = holder.or_else(|| match question {
+            Question::Initiation { .. } => setup.sender(call.trunk).map(Holder::Member),
+            Question::Roaming(_) => None,
+        });
+        let told = match (holder, question) {
+            (None, _) => unknown(question, Unknown::NotAMember),
+            (Some(holder), Question::Roaming(number)) => self.roaming(exchange, holder, number, until).await,
+            (Some(holder), Question::Initiation { asked, called }) => {
+                self.initiation(exchange, holder, call, asked, called, until).await
+            }
+        };
+        let by = if told.by.is_empty() { "nobody" } else { &told.by };
+        self.counts.add(What::Asked, by, kind, outcome_name(&told.answer));
+        told
+    }
+
+    async fn roaming(&self, exchange: &Exchange, holder: Holder, number: Number, until: Instant) -> Told {
+        let cached = self.cache.borrow_mut().get(number, now_ms());
+        let cached = cached.filter(|cached| cached.by == holder);
+        if let Some(Cached { status, visited, known_ms, .. }) = cached {
+            let by = name(exchange, holder);
+            let age_ms = Some(now_ms().abs_diff(known_ms));
+            let answer = Answer::Roaming(of_status(status, None).into_fact());
+            return Told { answer, by, age_ms, method: Some(Method::Cache), visited };
+        }
+        let (outcome, age_ms, method, visited) = match holder {
+            Holder::Us => {
+                let found = self.whereabouts(number, until).await;
+                let age_ms = found.known_ms.map(|known_ms| now_ms().abs_diff(known_ms));
+                let visited = found.visited;
+                self.keep(number, holder, found.status, visited, found.method);
+                (of_status(found.status, found.reason), age_ms, Some(found.method), visited)
+            }
+            Holder::Member(id) => {
+                let capabilities = exchange.member(id).capabilities;
+                if capabilities.no_outbound_voice_roaming {
+                    (Outcome::Known(Roaming::AtHome), None, None, None)
+                } else if !capabilities.roaming_check {
+                    (Outcome::Unknown(Unknown::Refused), None, None, None)
+                } else {
+                    self.ask_roaming(exchange, id, number, until).await
+                }
+            }
+        };
+        Told {
+            answer: Answer::Roaming(outcome.into_fact()),
+            by: name(exchange, holder),
+            age_ms,
+            method,
+            visited,
+        }
+    }
+
+    async fn ask_roaming(
+        &self,
+        exchange: &Exchange,
+        id: MemberId,
+        number: Number,
+        until: Instant,
+    ) -> (Outcome<Roaming>, Option<u64>, Option<Method>, Option<[u8; 2]>) {
+        let remote = self.remote(exchange, id);
+        let check = RoamingCheck {
+            id: remote.id(),
+            calling: WireNumber::clear(number),
+            deadline_ms: patience(until),
+            ingress: exchange.name.clone(),
+        };
+        match self.ask(&remote, exchange::Question::Roaming(check), until).await {
+            Ok(exchange::Answer::Roaming { result, reason, age_ms, visited, method, .. }) => {
+                let visited = visited.and_then(|code| code.as_bytes().try_into().ok());
+                let method_known = method.unwrap_or(Method::Hlr);
+                self.keep(number, Holder::Member(id), result, visited, method_known);
+                (of_status(result, reason), age_ms, method, visited)
+            }
+            Ok(_) => (Outcome::Unknown(Unknown::BadAnswer), None, None, None),
+            Err(failure) => (Outcome::Unknown(why(failure)), None, None, None),
+        }
+    }
+
+    fn keep(&self, number: Number, by: Holder, status: Status, visited: Option<[u8; 2]>, method: Method) {
+        let known_ms = now_ms();
+        self.cache.borrow_mut().put(number, Cached { status, visited, method, by, known_ms }, known_ms);
+    }
+
+    async fn initiation(
+        &self,
+        exchange: &Exchange,
+        holder: Holder,
+        call: &Call,
+        asked: Number,
+        called: Party,
+        until: Instant,
+    ) -> Told {
+        let by = name(exchange, holder);
+        let told = |outcome: Outcome<Initiation>, age_ms| Told {
+            answer: Answer::Initiation(outcome.into_fact()),
+            by: by.clone(),
+            age_ms,
+            method: None,
+            visited: None,
+        };
+        // A diverted call is asked about under its caller, a presentation number under itself.
+        let redirecting = call.redirecting.number();
+        let calling = if redirecting == Some(asked) { call.calling.number().unwrap_or(asked) } else { asked };
+        let token_key = exchange.token_key.as_ref();
+        let Some(called_number) = called.number() else {
+            return told(Outcome::Unknown(Unknown::NoSuchNumber), None);
+        };
+        let id = match holder {
+            Holder::Us => {
+                let key = super::call_key(token_key, calling, called, redirecting, day(call.time_ms));
+                let answer = self.was_initiated(exchange, key, until).await;
+                return told(of_initiated(answer.0), answer.1.map(u64::from));
+            }
+            Holder::Member(id) if !exchange.member(id).capabilities.initiation_check => {
+                return told(Outcome::Unknown(Unknown::Refused), None);
+            }
+            Holder::Member(id) => id,
+        };
+        let remote = self.remote(exchange, id);
+        let day = day(call.time_ms);
+        let check = Check {
+            id: remote.id(),
+            role: Role::Terminating,
+            calling: on_the_wire(token_key, calling, day),
+            called: on_the_wire(token_key, called_number, day),
+            redirecting: redirecting.map(|number| on_the_wire(token_key, number, day)),
+            seen_ms: call.time_ms,
+            ingress: ingress(call.class),
+            deadline_ms: patience(until),
+        };
+        match self.ask(&remote, exchange::Question::Check(check), until).await {
+            Ok(exchange::Answer::Initiation { result, age_ms, .. }) => {
+                told(of_initiated(result), age_ms.map(u64::from))
+            }
+            Ok(_) => told(Outcome::Unknown(Unknown::BadAnswer), None),
+            Err(failure) => told(Outcome::Unknown(why(failure)), None),
+        }
+    }
+
+    async fn ask(
+        &self,
+        remote: &Rc<Remote>,
+        question: exchange::Question,
+        until: Instant,
+    ) -> Result<exchange::Answer, Failure> {
+        let started = Instant::now();
+        let outcome = remote.ask(question, until).await;
+        self.counts.took(started.elapsed());
+        self.counts.is_now(&remote.member.name, remote.state());
+        outcome
+    }
+
+    /// The member as somebody to ask; another one after a reload that changed it.
+    pub fn remote(&self, exchange: &Exchange, id: MemberId) -> Rc<Remote> {
+        let member = exchange.member(id);
+        let mut remotes = self.remotes.borrow_mut();
+        if let Some(remote) = remotes.get(&member.name)
+            && Arc::ptr_eq(&remote.member, member)
+        {
+            return remote.clone();
+        }
+        let remote = Remote::new(member.clone(), &exchange.name, exchange.signer.clone());
+        remotes.insert(member.name.clone(), remote.clone());
+        remote
+    }
+}
+
+impl<T> Outcome<T> {
+    fn into_fact(self) -> Fact<T> {
+        match self {
+            Outcome::Known(value) => Fact::Known(value),
+            Outcome::Unknown(why) => Fact::Unknown(why),
+        }
+    }
+}
+
+fn name(exchange: &Exchange, holder: Holder) -> String {
+    match holder {
+        Holder::Us => exchange.name.clone(),
+        Holder::Member(id) => exchange.member(id).name.clone(),
+    }
+}
+
+/// An answer that nobody gave.
+pub fn unknown(question: Question, why: Unknown) -> Told {
+    let answer = match question {
+        Question::Roaming(_) => Answer::Roaming(Fact::Unknown(why)),
+        Question::Initiation { .. } => Answer::Initiation(Fact::Unknown(why)),
+    };
+    Told { answer, by: String::new(), age_ms: None, method: None, visited: None }
+}
+
+fn patience(until: Instant) -> u32 {
+    let left = until.saturating_duration_since(Instant::now()).as_millis();
+    (left as u32).clamp(1, 1000)
+}
+
+fn of_status(status: Status, reason: Option<WhyUnknown>) -> Outcome<Roaming> {
+    match status {
+        Status::Roaming => Outcome::Known(Roaming::Abroad),
+        Status::NotRoaming => Outcome::Known(Roaming::AtHome),
+        Status::NotAssigned => Outcome::Known(Roaming::NotAssigned),
+        Status::Unknown => Outcome::Unknown(of_why(reason)),
+    }
+}
+
+fn of_initiated(result: Initiated) -> Outcome<Initiation> {
+    match result {
+        Initiated::Initiated => Outcome::Known(Initiation::Initiated),
+        Initiated::NotInitiated => Outcome::Known(Initiation::NotInitiated),
+        Initiated::NotSupported => Outcome::Unknown(Unknown::Refused),
+        Initiated::Unknown => Outcome::Unknown(Unknown::Timeout),
+    }
+}
+
+/// The member is there, but what it would have to ask is not.
+fn of_why(reason: Option<WhyUnknown>) -> Unknown {
+    match reason {
+        Some(WhyUnknown::NoSource) => Unknown::Refused,
+        _ => Unknown::Timeout,
+    }
+}
+
+fn why(failure: Failure) -> Unknown {
+    match failure {
+        Failure::Timeout => Unknown::Timeout,
+        Failure::Unreachable => Unknown::Unreachable,
+        Failure::Fault(Fault::NotHeld) => Unknown::NoSuchNumber,
+        Failure::Refused | Failure::Fault(_) => Unknown::Refused,
+        Failure::BadAnswer => Unknown::BadAnswer,
+    }
+}
+
+fn ingress(class: TrunkClass) -> IngressClass {
+    match class {
+        TrunkClass::International => IngressClass::International,
+        TrunkClass::InternationalDedicated => IngressClass::InternationalDedicated,
+        TrunkClass::National => IngressClass::National,
+        TrunkClass::Access => IngressClass::Access,
+        TrunkClass::Transit => IngressClass::Transit,
+    }
+}
+
+/// How counters name what came of a question.
+pub fn outcome_name(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Roaming(Fact::Known(Roaming::Abroad)) => "roaming",
+        Answer::Roaming(Fact::Known(Roaming::AtHome)) => "not-roaming",
+        Answer::Roaming(Fact::Known(Roaming::NotAssigned)) => "not-assigned",
+        Answer::Initiation(Fact::Known(Initiation::Initiated)) => "initiated",
+        Answer::Initiation(Fact::Known(Initiation::NotInitiated)) => "not-initiated",
+        Answer::Roaming(Fact::Unknown(why)) | Answer::Initiation(Fact::Unknown(why)) => match why {
+            Unknown::NoExchange => "no-exchange",
+            Unknown::Timeout => "timeout",
+            Unknown::Refused => "refused",
+            Unknown::NotAMember => "not-a-member",
+            Unknown::NoSuchNumber => "no-such-number",
+            Unknown::BadAnswer => "bad-answer",
+            Unknown::Unreachable => "unreachable",
+        },
+        Answer::Roaming(Fact::Open(_)) | Answer::Initiation(Fact::Open(_)) => "open",
+    }
+}

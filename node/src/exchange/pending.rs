@@ -1,0 +1,250 @@
+//! The thread's own desk: SIP calls that wait for other operators, and what it remembers between questions.
+//!
+//! Such a call has an INVITE server transaction (RFC 3261 section 17.2.1): 100 Trying went out when it was handed over;
+//! a repeated INVITE gets the last answer again, a CANCEL ends it with 487, and the final answer is repeated over UDP
+//! until its ACK comes. In proxy mode there is no 100, and what goes on is the INVITE itself.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use call::{Call, Verdict};
+use exchange::{Calls, RoamingCache};
+use screening::Screening;
+use socket2::Socket;
+use tokio::time::{Instant, sleep};
+
+use super::counts::Counts;
+use super::remote::Remote;
+use super::server::Guest;
+use super::{HandedOver, Job, about, register};
+use crate::config::Setup;
+use crate::connections::Connections;
+use crate::door::{Destination, Peer};
+use crate::retransmission::Transaction;
+use crate::worker::Desk;
+
+/// Roaming answers kept.
+const CACHED: usize = 1_000_000;
+/// Timers of RFC 3261 section 17.1.1.1: T1, T2 and 64 times T1.
+const T1: Duration = Duration::from_millis(500);
+const T2: Duration = Duration::from_secs(4);
+const TIMEOUT: Duration = Duration::from_secs(32);
+
+/// All that the thread has; its tasks share it, and none holds a borrow while it waits.
+pub struct Office {
+    pub setup: Arc<ArcSwap<Setup>>,
+    pub counts: Arc<Counts>,
+    pub calls: Arc<Calls>,
+    pub cache: RefCell<RoamingCache>,
+    pub remotes: RefCell<HashMap<String, Rc<Remote>>>,
+    pub guests: RefCell<HashMap<String, Guest>>,
+    pub started: Instant,
+    desk: RefCell<Desk>,
+    connections: Arc<Connections>,
+    pending: RefCell<HashMap<Transaction, Rc<Pending>>>,
+    next: Cell<u64>,
+    prefix: u64,
+}
+
+/// A call that waits for answers, or its final answer for an ACK.
+struct Pending {
+    message: Box<[u8]>,
+    peer: Peer,
+    datagrams: Option<Arc<Socket>>,
+    /// The last answer sent, and where to.
+    answer: RefCell<Option<(Vec<u8>, Destination)>>,
+    is_cancelled: Cell<bool>,
+    is_acknowledged: Cell<bool>,
+}
+
+impl Office {
+    pub fn new(
+        setup: Arc<ArcSwap<Setup>>,
+        desk: Desk,
+        connections: Arc<Connections>,
+        counts: Arc<Counts>,
+        calls: Arc<Calls>,
+    ) -> Rc<Office> {
+        let mut prefix = [0; 8];
+        aws_lc_rs::rand::fill(&mut prefix).expect("the system gives random bytes");
+        Rc::new(Office {
+            setup,
+            counts,
+            calls,
+            cache: RefCell::new(RoamingCache::new(CACHED)),
+            remotes: RefCell::default(),
+            guests: RefCell::default(),
+            started: Instant::now(),
+            desk: RefCell::new(desk),
+            connections,
+            pending: RefCell::default(),
+            next: Cell::new(0),
+            prefix: u64::from_ne_bytes(prefix),
+        })
+    }
+
+    /// An id for a letter of answers, never used twice.
+    pub fn next_id(&self) -> String {
+        let n = self.next.get();
+        self.next.set(n + 1);
+        format!("{:016x}-{n:x}", self.prefix)
+    }
+
+    pub fn tick(&self) {
+        self.desk.borrow_mut().tick();
+    }
+
+    pub fn take(self: &Rc<Self>, job: Job) {
+        match job {
+            Job::Ask { setup, call, question, until, reply } => {
+                let office = self.clone();
+                tokio::task::spawn_local(async move {
+                    let _ = reply.send(office.tell(&setup, &call, question, until).await);
+                });
+            }
+            Job::Call(call, datagrams) => {
+                let HandedOver { message, peer, transaction, call, moment, setup } = call;
+                let pending = Rc::new(Pending {
+                    message,
+                    peer,
+                    datagrams,
+                    answer: RefCell::default(),
+                    is_cancelled: Cell::new(false),
+                    is_acknowledged: Cell::new(false),
+                });
+                self.pending.borrow_mut().insert(transaction, pending.clone());
+                let office = self.clone();
+                tokio::task::spawn_local(async move {
+                    let verdict = office.judge(&setup, &call, moment.now_ms).await;
+                    office.conclude(&setup, &pending, &call, moment, verdict).await;
+                    office.pending.borrow_mut().remove(&transaction);
+                });
+            }
+            Job::Again { message, peer, transaction, datagrams } => {
+                self.again(&message, peer, transaction, datagrams.as_deref());
+            }
+        }
+    }
+
+    /// The verdict on a call, with what others say by the deadline of all its questions.
+    async fn judge(&self, setup: &Arc<Setup>, call: &Call, now_ms: i64) -> Verdict {
+        let mut screening = Screening::start(&setup.policy, *call, now_ms);
+        let until = until(&screening, now_ms);
+        while let Some(question) = screening.poll_question() {
+            let told = self.tell(setup, call, question, until).await;
+            screening.handle_answer(about(question), told.answer);
+        }
+        screening.close()
+    }
+
+    /// Answers, keeps and counts a call whose verdict is there, and repeats the answer until it is acknowledged.
+    async fn conclude(
+        &self,
+        setup: &Setup,
+        pending: &Pending,
+        call: &Call,
+        moment: crate::door::Moment,
+        verdict: Verdict,
+    ) {
+        let mut out = Vec::new();
+        let to = self.desk.borrow_mut().conclude(&pending.message, pending.peer, moment, verdict, &mut out);
+        if !pending.is_cancelled.get() {
+            register(&self.calls, setup, call, &verdict);
+            self.send(&out, to, pending.datagrams.as_deref());
+            *pending.answer.borrow_mut() = Some((out, to));
+        }
+        // A stateless proxy repeats nothing, and a stream loses nothing.
+        if setup.sip.proxy.is_none() && pending.peer.connection.is_none() {
+            self.repeat(pending).await;
+        }
+    }
+
+    /// Timers G and H.
+    async fn repeat(&self, pending: &Pending) {
+        let end = Instant::now() + TIMEOUT;
+        let mut wait = T1;
+        loop {
+            sleep(wait).await;
+            if pending.is_acknowledged.get() || Instant::now() >= end {
+                return;
+            }
+            if let Some((answer, to)) = &*pending.answer.borrow() {
+                self.send(answer, *to, pending.datagrams.as_deref());
+            }
+            wait = (wait * 2).min(T2);
+        }
+    }
+
+    fn again(&self, message: &[u8], peer: Peer, transaction: Transaction, datagrams: Option<&Socket>) {
+        let mut out = Vec::new();
+        let pending = self.pending.borrow().get(&transaction).cloned();
+        let is_proxy = self.setup.load().sip.proxy.is_some();
+        let Some(pending) = pending else {
+            // Its answer was acknowledged, or given up: the desk remembers it.
+            let to = self.desk.borrow_mut().answer(message, peer, &mut out);
+            return self.send(&out, to, datagrams);
+        };
+        let last = pending.answer.borrow().clone();
+        let is_cancelled = pending.is_cancelled.get();
+        let to = match message {
+            [b'A', ..] if !is_proxy => return pending.is_acknowledged.set(last.is_some()),
+            [b'C', ..] if is_cancelled || last.is_none() => {
+                if !pending.is_cancelled.replace(true) {
+                    self.terminate(&pending);
+                }
+                self.desk.borrow_mut().answer_plainly(message, peer, "200 OK", &mut out)
+            }
+            // Still asking, or cancelled: what was said last is said again, where anything was.
+            [b'I', ..] if is_cancelled || last.is_none() => match last {
+                Some((answer, to)) => return self.send(&answer, to, datagrams),
+                None if is_proxy => return,
+                None => self.desk.borrow_mut().answer_plainly(message, peer, "100 Trying", &mut out),
+            },
+            _ => self.desk.borrow_mut().answer(message, peer, &mut out),
+        };
+        self.send(&out, to, datagrams);
+    }
+
+    /// The final answer of a call that was cancelled while others were asked about it (RFC 3261 section 9.2).
+    fn terminate(&self, pending: &Pending) {
+        let mut out = Vec::new();
+        let status = "487 Request Terminated";
+        let to = self.desk.borrow_mut().answer_plainly(&pending.message, pending.peer, status, &mut out);
+        self.send(&out, to, pending.datagrams.as_deref());
+        *pending.answer.borrow_mut() = Some((out, to));
+    }
+
+    fn send(&self, message: &[u8], to: Destination, datagrams: Option<&Socket>) {
+        if message.is_empty() {
+            return;
+        }
+        let sent = match to {
+            Destination::Connection(id) => self.connections.send(id, message),
+            Destination::Datagram(to) => {
+                datagrams.is_some_and(|socket| socket.send_to(message, &to.into()).is_ok())
+            }
+        };
+        if !sent {
+            self.desk.borrow().stats.unsent.add(1);
+        }
+    }
+
+    /// What still waits is answered without the answers that are missing.
+    pub async fn finish(&self) {
+        let end = Instant::now() + Duration::from_secs(1);
+        let waits = || self.pending.borrow().values().any(|pending| pending.answer.borrow().is_none());
+        while waits() && Instant::now() < end {
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// When all of a call's questions have to be answered.
+pub fn until(screening: &Screening, now_ms: i64) -> Instant {
+    let left = screening.poll_timeout().map_or(0, |deadline| (deadline - now_ms).max(0));
+    Instant::now() + Duration::from_millis(left as u64)
+}

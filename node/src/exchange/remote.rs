@@ -1,0 +1,265 @@
+//! Another operator as somebody to ask: one connection, few letters under way, questions that wait travel together.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use exchange::{
+    Answer, Breaker, BreakerLimits, Fault, Letter, MOST_ITEMS, Question, Signer, Verifier, open_letter,
+};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper::{Request, StatusCode, header};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::{Mutex, oneshot};
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+
+use super::server::{BODY_BYTES, LocalExecutor, PATH};
+use crate::config::Member;
+use crate::store::now_ms;
+
+/// Letters under way at once: what comes meanwhile travels together in the next.
+const LETTERS: usize = 4;
+/// Questions that may wait for one member.
+const WAITING: usize = 8192;
+/// After so many letters without an answer a connection is given up.
+const SILENT: u32 = 3;
+/// A connection that says nothing for so long is asked, and given up after as long again.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+
+/// Why there is no answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failure {
+    Timeout,
+    /// No connection, or the member is not asked for a while.
+    Unreachable,
+    /// It refused the whole letter.
+    Refused,
+    /// It refused this question.
+    Fault(Fault),
+    BadAnswer,
+}
+
+pub struct Remote {
+    pub member: Arc<Member>,
+    own_name: String,
+    signer: Arc<Signer>,
+    breaker: RefCell<Breaker>,
+    waiting: RefCell<VecDeque<Waiting>>,
+    under_way: Cell<usize>,
+    /// Letters without an answer, one after another.
+    silent: Cell<u32>,
+    open: Mutex<Option<Open>>,
+    next: Cell<u64>,
+    /// Ids of letters are never used twice, also not by the process before.
+    prefix: u64,
+}
+
+struct Waiting {
+    question: Question,
+    until: Instant,
+    reply: oneshot::Sender<Result<Answer, Failure>>,
+}
+
+#[derive(Clone)]
+struct Open {
+    sender: SendRequest<Full<Bytes>>,
+    verifier: Verifier,
+}
+
+impl Remote {
+    pub fn new(member: Arc<Member>, own_name: &str, signer: Arc<Signer>) -> Rc<Remote> {
+        let mut prefix = [0; 8];
+        aws_lc_rs::rand::fill(&mut prefix).expect("the system gives random bytes");
+        Rc::new(Remote {
+            member,
+            own_name: own_name.to_owned(),
+            signer,
+            breaker: RefCell::new(Breaker::new(BreakerLimits::default())),
+            waiting: RefCell::default(),
+            under_way: Cell::new(0),
+            silent: Cell::new(0),
+            open: Mutex::new(None),
+            next: Cell::new(0),
+            prefix: u64::from_ne_bytes(prefix),
+        })
+    }
+
+    pub fn state(&self) -> exchange::BreakerState {
+        self.breaker.borrow().state(now_ms())
+    }
+
+    /// An id for a question or a letter, never used twice.
+    pub fn id(&self) -> String {
+        let n = self.next.get();
+        self.next.set(n + 1);
+        format!("{:016x}-{n:x}", self.prefix)
+    }
+
+    /// Asks, and waits no longer than `until`.
+    pub async fn ask(self: &Rc<Self>, question: Question, until: Instant) -> Result<Answer, Failure> {
+        if !self.breaker.borrow_mut().may_ask(now_ms()) {
+            return Err(Failure::Unreachable);
+        }
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut waiting = self.waiting.borrow_mut();
+            if waiting.len() >= WAITING {
+                waiting.retain(|waiting| !waiting.reply.is_closed());
+            }
+            if waiting.len() >= WAITING {
+                return Err(Failure::Timeout);
+            }
+            waiting.push_back(Waiting { question, until, reply });
+        }
+        self.pump();
+        let outcome = match timeout_at(until, answer).await {
+            Ok(Ok(outcome)) => outcome,
+            _ => Err(Failure::Timeout),
+        };
+        let mut breaker = self.breaker.borrow_mut();
+        match outcome {
+            Err(Failure::Timeout | Failure::Unreachable | Failure::BadAnswer) => breaker.failed(now_ms()),
+            // A refusal is an answer: the member is there.
+            _ => breaker.answered(now_ms()),
+        }
+        outcome
+    }
+
+    /// Sends what waits, as far as letters may be under way.
+    fn pump(self: &Rc<Self>) {
+        while self.under_way.get() < LETTERS {
+            let mut letter = Vec::new();
+            {
+                let mut waiting = self.waiting.borrow_mut();
+                while letter.len() < MOST_ITEMS
+                    && let Some(next) = waiting.pop_front()
+                {
+                    if !next.reply.is_closed() {
+                        letter.push(next);
+                    }
+                }
+            }
+            if letter.is_empty() {
+                return;
+            }
+            self.under_way.set(self.under_way.get() + 1);
+            let remote = self.clone();
+            tokio::task::spawn_local(async move {
+                remote.carry(letter).await;
+                remote.under_way.set(remote.under_way.get() - 1);
+                remote.pump();
+            });
+        }
+    }
+
+    /// One letter there and its answers back.
+    async fn carry(&self, letter: Vec<Waiting>) {
+        let until = letter.iter().map(|waiting| waiting.until).max().expect("a letter has questions");
+        let (questions, askers): (Vec<_>, Vec<_>) =
+            letter.into_iter().map(|waiting| (waiting.question, waiting.reply)).unzip();
+        let outcome = timeout_at(until, self.correspond(&questions)).await.unwrap_or(Err(Failure::Timeout));
+        match outcome {
+            Err(failure) => {
+                self.silent.set(if failure == Failure::Timeout { self.silent.get() + 1 } else { 0 });
+                if self.silent.get() >= SILENT {
+                    // A partition, maybe: a new connection finds out sooner than TCP does.
+                    self.silent.set(0);
+                    self.open.lock().await.take();
+                }
+                askers.into_iter().for_each(|asker| drop(asker.send(Err(failure))));
+            }
+            Ok(answers) => {
+                self.silent.set(0);
+                for ((asker, question), answer) in askers.into_iter().zip(&questions).zip(answers) {
+                    let _ = asker.send(fitting(question, answer));
+                }
+            }
+        }
+    }
+
+    async fn correspond(&self, questions: &[Question]) -> Result<Vec<Answer>, Failure> {
+        let jti = self.id();
+        let letter =
+            Letter::new(&self.own_name, &self.member.name, now_ms(), jti.clone(), questions.to_vec());
+        let body = Bytes::from(self.signer.sign(&letter.to_json()));
+        // A connection that ended while nobody looked is opened again, once.
+        let (status, bytes, verifier) = match self.post(body.clone()).await {
+            Err(Failure::Unreachable) => {
+                self.open.lock().await.take();
+                self.post(body).await?
+            }
+            outcome => outcome?,
+        };
+        match status {
+            StatusCode::OK => {}
+            status if status.is_server_error() => return Err(Failure::Unreachable),
+            _ => return Err(Failure::Refused),
+        }
+        let text = std::str::from_utf8(&bytes).map_err(|_| Failure::BadAnswer)?;
+        let (from, to) = (&self.member.name, &self.own_name);
+        let letter = open_letter::<Answer>(text, &verifier, from, to, Some(&jti), now_ms());
+        let answers = letter.map_err(|_| Failure::BadAnswer)?.items;
+        if answers.len() == questions.len() { Ok(answers) } else { Err(Failure::BadAnswer) }
+    }
+
+    async fn post(&self, body: Bytes) -> Result<(StatusCode, Bytes, Verifier), Failure> {
+        let Open { mut sender, verifier } = self.connection().await?;
+        let request = Request::post(format!("https://{}{PATH}", self.member.authority))
+            .header(header::CONTENT_TYPE, "application/jose")
+            .body(Full::new(body))
+            .expect("a well-formed request");
+        sender.ready().await.map_err(|_| Failure::Unreachable)?;
+        let answer = sender.send_request(request).await.map_err(|_| Failure::Unreachable)?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), 2 * BODY_BYTES).collect().await;
+        Ok((status, body.map_err(|_| Failure::BadAnswer)?.to_bytes(), verifier))
+    }
+
+    async fn connection(&self) -> Result<Open, Failure> {
+        let mut place = self.open.lock().await;
+        if let Some(open) = place.as_ref().filter(|open| !open.sender.is_closed()) {
+            return Ok(open.clone());
+        }
+        let open = self.connect().await.ok_or(Failure::Unreachable)?;
+        *place = Some(open.clone());
+        Ok(open)
+    }
+
+    async fn connect(&self) -> Option<Open> {
+        let stream = TcpStream::connect(&*self.member.authority).await.ok()?;
+        let _ = stream.set_nodelay(true);
+        let tls = TlsConnector::from(self.member.client.clone());
+        let stream = tls.connect(self.member.host.clone(), stream).await.ok()?;
+        // Whoever else the authority vouches for is not this member.
+        let shown = stream.get_ref().1.peer_certificates()?.first()?;
+        let verifier = self.member.credential(shown)?.verifier.clone();
+        let (sender, connection) = http2::Builder::new(LocalExecutor)
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .handshake(TokioIo::new(stream))
+            .await
+            .ok()?;
+        tokio::task::spawn_local(connection);
+        Some(Open { sender, verifier })
+    }
+}
+
+/// The answer, if it is one to this question.
+fn fitting(question: &Question, answer: Answer) -> Result<Answer, Failure> {
+    let fits = match (question, &answer) {
+        (_, Answer::Refused { fault, .. }) => return Err(Failure::Fault(*fault)),
+        (Question::Register(_), Answer::Accepted { .. })
+        | (Question::Check(_), Answer::Initiation { .. })
+        | (Question::Roaming(_), Answer::Roaming { .. })
+        | (Question::Capabilities, Answer::Capabilities(_)) => question.id() == answer.id(),
+        _ => false,
+    };
+    if fits { Ok(answer) } else { Err(Failure::BadAnswer) }
+}
