@@ -8,7 +8,7 @@ use exchange::{
     Cached, Check, Fault, Holder, IngressClass, Initiated, MemberId, Method, RoamingCheck, Role, Status,
     WhyUnknown, WireNumber, day,
 };
-use numbering::{Number, Party};
+use numbering::{Number, Owner, Party};
 use tokio::time::Instant;
 
 use super::counts::What;
@@ -35,10 +35,11 @@ impl Office {
         };
         let Some(exchange) = exchange else { return unknown(question, Unknown::NoExchange) };
         let holder = exchange.holder(&setup.policy, about, now_ms());
-        // A number of no member may be a guest's: whoever sent the call is asked.
+        // A foreign number is a guest's, perhaps: whoever sent the call is asked (R13).
+        let is_foreign = || setup.policy.plan.standing(about).owner == Owner::Foreign;
         let holder = holder.or_else(|| match question {
-            Question::Initiation { .. } => setup.sender(call.trunk).map(Holder::Member),
-            Question::Roaming(_) => None,
+            Question::Initiation { .. } if is_foreign() => setup.sender(call.trunk).map(Holder::Member),
+            _ => None,
         });
         let told = match (holder, question) {
             (None, _) => unknown(question, Unknown::NotAMember),
