@@ -52,6 +52,7 @@ pub enum Route {
     Explain,
     SaveRequest,
     CheckRequest,
+    Scorecard,
     Healthz,
     Readyz,
     Metrics,
@@ -60,11 +61,12 @@ pub enum Route {
 }
 
 impl Route {
-    pub const ALL: [Route; 9] = [
+    pub const ALL: [Route; 10] = [
         Route::Screen,
         Route::Explain,
         Route::SaveRequest,
         Route::CheckRequest,
+        Route::Scorecard,
         Route::Healthz,
         Route::Readyz,
         Route::Metrics,
@@ -83,6 +85,7 @@ impl Route {
             Route::Explain => "/v1/screen/explain",
             Route::SaveRequest => "/aos/saveRequest",
             Route::CheckRequest => "/aos/checkRequest",
+            Route::Scorecard => "/v1/scorecard",
             Route::Healthz => "/healthz",
             Route::Readyz => "/readyz",
             Route::Metrics => "/metrics",
@@ -162,7 +165,7 @@ impl Desk {
         has_certificate: bool,
     ) -> Result<Answer, Problem> {
         if route == Route::Nothing {
-            let what = "ask /v1/screen, /v1/screen/explain, /aos/saveRequest, /aos/checkRequest, /healthz, /readyz, /metrics or /openapi.json";
+            let what = "ask /v1/screen, /v1/screen/explain, /aos/saveRequest, /aos/checkRequest, /v1/scorecard, /healthz, /readyz, /metrics or /openapi.json";
             return Err(Problem::new(Kind::NotFound, what));
         }
         let fits = match *request.method() {
@@ -180,6 +183,10 @@ impl Desk {
             }
             Route::SaveRequest | Route::CheckRequest => {
                 self.aos(request, has_certificate, route == Route::SaveRequest).await
+            }
+            Route::Scorecard => {
+                self.asker(&self.setup().http, request.headers(), has_certificate)?;
+                Ok(plain("application/json", serde_json::to_vec(&self.watch.scores()).expect("plain values")))
             }
             Route::Healthz => Ok(plain("text/plain; charset=utf-8", "alive\n")),
             Route::Readyz => self.ready(),

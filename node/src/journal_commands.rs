@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use call::Rule;
 use clap::{Args, Subcommand, ValueEnum};
 use qalqan::config::{self, Journal, Origin};
-use qalqan::query::{Form, Query, Source, query};
+use qalqan::query::{Form, Query, Source, query, scorecard};
 use qalqan::store::keys::{Keys, read_public};
 use qalqan::store::now_ms;
 use qalqan::store::seal::Sealer;
@@ -101,11 +101,66 @@ fn segments_of(directory: &Path) -> PathBuf {
     if within.is_dir() { within } else { directory.to_owned() }
 }
 
+/// `qalqan scorecard`: which verdicts count, and how they are shown.
+#[derive(Args)]
+pub struct ScorecardArgs {
+    /// From this time on: 2026-03-02T12:00:00Z, or seconds since 1970
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Before this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Ingress trunk by its name
+    #[arg(long, value_name = "NAME")]
+    trunk: Option<String>,
+    #[arg(long, value_enum, default_value_t = OutputForm::Table)]
+    format: OutputForm,
+    /// Journal directory, or s3://bucket/prefix [default: the configuration's]
+    #[arg(long, value_name = "DIR")]
+    directory: Option<String>,
+}
+
+impl ScorecardArgs {
+    pub fn run(self, origin: &Origin, out: &mut impl Write) -> Outcome {
+        let ScorecardArgs { from, until, trunk, format, directory } = self;
+        let args = QueryArgs {
+            from,
+            until,
+            number: None,
+            rule: None,
+            verdict: None,
+            trunk,
+            limit: usize::MAX,
+            reveal: false,
+            format,
+            directory,
+            keys: None,
+        };
+        let wanted = args.query()?;
+        let (source, _) = args.opened(origin)?;
+        Ok(qalqan::scorecard::print(&scorecard(source, &wanted)?, args.form(), out)?)
+    }
+}
+
 impl QueryArgs {
     fn run(self, origin: &Origin, language: Option<Language>, out: &mut impl Write) -> Outcome {
         let wanted = self.query()?;
+        let (source, usual) = self.opened(origin)?;
+        Ok(query(source, &wanted, self.form(), language.unwrap_or(usual), out)?)
+    }
+
+    fn form(&self) -> Form {
+        match self.format {
+            OutputForm::Table => Form::Table,
+            OutputForm::Csv => Form::Csv,
+            OutputForm::Jsonl => Form::JsonLines,
+        }
+    }
+
+    /// The journal, and the language of its configuration.
+    fn opened(&self, origin: &Origin) -> Result<(Source, Language), Box<dyn std::error::Error>> {
         // A journal can be read where its node's configuration is not: with --directory none is needed.
-        let (source, usual) = match &self.directory {
+        Ok(match &self.directory {
             Some(url) if url.contains("://") => {
                 let source = Source { directory: None, shelves: vec![Shelf::open(url)?], keys: self.keys()? };
                 (source, Language::default())
@@ -116,13 +171,7 @@ impl QueryArgs {
                 let keys = if self.keys.is_some() { self.keys()? } else { Keys::of_numbers(&keys)? };
                 (self.source(&directory, segments.as_deref(), keys)?, language)
             }
-        };
-        let form = match self.format {
-            OutputForm::Table => Form::Table,
-            OutputForm::Csv => Form::Csv,
-            OutputForm::Jsonl => Form::JsonLines,
-        };
-        Ok(query(source, &wanted, form, language.unwrap_or(usual), out)?)
+        })
     }
 
     fn keys(&self) -> Result<Vec<journal::NumbersKey>, String> {

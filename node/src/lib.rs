@@ -25,6 +25,7 @@ pub mod query;
 pub mod records;
 pub mod replay;
 pub mod retransmission;
+pub mod scorecard;
 pub mod serve;
 pub mod simulate;
 pub mod stats;

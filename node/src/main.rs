@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use journal_commands::JournalCommand;
+use journal_commands::{JournalCommand, ScorecardArgs};
 use list_commands::ListsCommand;
 use qalqan::check::{Asked, check};
 use qalqan::config::{self, Origin};
@@ -51,6 +51,8 @@ enum Command {
     /// The journal
     #[command(subcommand)]
     Journal(JournalCommand),
+    /// What each trunk handed over by day: the share of spoofed calls
+    Scorecard(ScorecardArgs),
     /// Play a small country on a seed, without sockets, and check every verdict against the truth
     Simulate(simulate::SimulateArgs),
     /// Play the small country over real SIP against a real node, and watch
@@ -222,6 +224,7 @@ fn run(command_line: CommandLine) -> Outcome {
             writeln!(out, "{}", http::add_key(&file, &args.name, &args.trunks, &args.expires)?)?;
         }
         Command::Journal(command) => journal_commands::run(command, &origin, language, &mut out)?,
+        Command::Scorecard(args) => args.run(&origin, &mut out)?,
         Command::Simulate(args) => simulate::simulate(&args, language.unwrap_or_default(), &mut out)?,
         Command::Demo(args) => {
             drop(out);

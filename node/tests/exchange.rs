@@ -345,3 +345,44 @@ fn a_broken_exchange_is_refused_with_its_fault() {
         assert!(said.contains(complaint), "{to}: {said}");
     }
 }
+
+#[test]
+fn a_scorecard_says_what_each_trunk_handed_over_and_outlives_a_restart() {
+    let (site, http) = crate::rig::http::site("[lists]\nblock = \"block.csv\"\n");
+    site.write("block.csv", "number,owner,expires,note\n+14155550199,us,,\n");
+    let node = site.serve();
+    let mut client = Client::new(http);
+    let mut screen = |trunk: &str, calling: &str, times: usize| {
+        for _ in 0..times {
+            client.screen(json!({"trunk": trunk, "calling": calling, "called": OF_ALPHA}).to_string());
+        }
+    };
+    screen("international", "+77272501234", 3); // R08: a home fixed number from abroad
+    screen("international", "+14155550123", 900); // allowed, from abroad
+    screen("international", "+14155550199", 2); // the operator's own list: blocked, nothing said of the trunk
+    screen("international", "+77011112233", 195); // R12: nobody says
+    screen("access", "+77011112233", 1);
+    let row = |trunk: &str| {
+        let answer = Client::new(http).get("/v1/scorecard").json();
+        answer.as_array().unwrap().iter().find(|row| row["trunk"] == trunk).cloned().unwrap_or_default()
+    };
+    wait(|| row("international")["calls"] == 1100, || "1100 calls counted".to_owned());
+    let abroad = row("international");
+    let figures = ["blocked", "spoofed", "denied", "unknown"].map(|name| abroad[name].as_u64().unwrap());
+    assert_eq!(figures, [5, 3, 0, 195], "{abroad}");
+    assert_eq!((abroad["share"].as_f64(), abroad["advice"].as_str()), (Some(0.0027), Some("none")));
+    screen("international", "+77272501234", 10);
+    wait(|| row("international")["advice"] == "warn", || "13 of 1110: a warning".to_owned());
+    // The journal counts the same.
+    let counted = site.ok(&["scorecard", "--format", "csv"]);
+    let day = abroad["day"].as_str().unwrap();
+    assert!(counted.contains(&format!("{day},international,1110,15,13,0,195,0.0117,warn\n")), "{counted}");
+    assert!(counted.contains(&format!("{day},access,1,0,0,0,0,0,none\n")), "{counted}");
+    assert!(site.ok(&["scorecard", "--trunk", "access"]).lines().count() == 2);
+    node.signal("-TERM");
+    node.wait_for("stopping");
+    wait(|| site.path("journal/scorecard.json").exists(), || "the scorecard on disk".to_owned());
+    drop(node);
+    let _node = site.serve();
+    assert_eq!(row("international")["calls"], 1110);
+}

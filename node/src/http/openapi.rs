@@ -14,6 +14,7 @@ use super::aos::{AosAnswer, AosCall};
 use super::asked::{AskedCall, CALLS};
 use super::problem::ProblemBody;
 use super::ready::Readiness;
+use crate::scorecard::Score;
 
 /// The description as JSON; the same as `schema/openapi.json`.
 pub fn openapi() -> &'static str {
@@ -30,8 +31,8 @@ pub fn openapi() -> &'static str {
                        verdict: let the call go on.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    paths(screen, explain, save_request, check_request, healthz, readyz, metrics, description),
-    components(schemas(Question, Verdicts, Explanations, AosCall, AosAnswer, ProblemBody, Readiness)),
+    paths(screen, explain, save_request, check_request, scorecard, healthz, readyz, metrics, description),
+    components(schemas(Question, Verdicts, Explanations, AosCall, AosAnswer, Score, ProblemBody, Readiness)),
     modifiers(&Keys)
 )]
 struct Description;
@@ -179,6 +180,19 @@ fn save_request() {}
     security(("bearer" = []), ("api_key" = []))
 )]
 fn check_request() {}
+
+/// What each trunk handed over by day, and what the share of spoofed calls suggests
+#[utoipa::path(
+    get,
+    path = "/v1/scorecard",
+    responses(
+        (status = 200, description = "A row for each trunk and day", body = Vec<Score>, content_type = "application/json"),
+        (status = 401, description = "No key, a wrong or an expired one", body = ProblemBody, content_type = "application/problem+json",
+         headers(("WWW-Authenticate" = String, description = "Bearer")))
+    ),
+    security(("bearer" = []), ("api_key" = []))
+)]
+fn scorecard() {}
 
 /// The process is alive
 #[utoipa::path(get, path = "/healthz", responses(
