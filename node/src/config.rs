@@ -21,7 +21,7 @@ use numbering::{Dialling, Plan};
 use rules::{Language, Modes};
 use screening::{Cap, Lists, Policy, Trunk};
 
-pub use exchange::{Exchange, Member};
+pub use exchange::{Credential, Exchange, Member};
 pub use faults::{Fault, Faults};
 pub use file::{Allow, Marks, UnknownSource, Way};
 pub use http::{Http, Who};

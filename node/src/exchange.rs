@@ -28,6 +28,7 @@ use tokio::time::Instant;
 use crate::config::Setup;
 use crate::connections::Connections;
 use crate::door::{Moment, Peer};
+use crate::letters::Keeper;
 use crate::retransmission::Transaction;
 use crate::worker::Desk;
 
@@ -196,6 +197,7 @@ pub struct Exchange {
     listeners: Vec<std::net::TcpListener>,
     jobs: mpsc::Receiver<Job>,
     calls: Arc<Calls>,
+    keeper: Keeper,
 }
 
 /// Listening sockets, and the line that doors are given, before the thread runs.
@@ -232,19 +234,25 @@ impl Opened {
         stop: Arc<AtomicBool>,
     ) -> io::Result<JoinHandle<()>> {
         let Opened { line, listeners, jobs } = self;
-        let exchange =
-            Exchange { setup, desk, connections, counts, stop, listeners, jobs, calls: line.calls };
+        let journal = setup.load().journal.clone();
+        let lost = counts.letters_lost.clone();
+        let (keeper, writing) = Keeper::start(&journal.directory, &journal.keys, journal.keep_days, lost)?;
+        let calls = line.calls;
+        let exchange = Exchange { setup, desk, connections, counts, stop, listeners, jobs, calls, keeper };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("exchange".to_owned()).spawn(move || {
             tokio::task::LocalSet::new().block_on(&runtime, exchange.run());
+            // With the last task its keeper is gone: what waits is written, and the thread ends.
+            drop(runtime);
+            let _ = writing.join();
         })
     }
 }
 
 impl Exchange {
     async fn run(self) {
-        let Exchange { setup, desk, connections, counts, stop, listeners, mut jobs, calls } = self;
-        let office = Office::new(setup, desk, connections, counts, calls);
+        let Exchange { setup, desk, connections, counts, stop, listeners, mut jobs, calls, keeper } = self;
+        let office = Office::new(setup, desk, connections, counts, calls, keeper);
         for listener in listeners {
             tokio::task::spawn_local(server::accept(office.clone(), listener));
         }

@@ -9,7 +9,7 @@ mod print;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use call::Rule;
 use exchange::Scorecard;
@@ -201,21 +201,31 @@ impl Search<'_> {
     }
 }
 
-/// Who looked, when, and for what; the number itself stays masked here too.
-fn note_look(directory: Option<&std::path::Path>, query: &Query, shown: usize) -> io::Result<()> {
-    // Segments in a bucket have no directory beside them: the look is written down where who looks stands.
-    let path = directory.unwrap_or(std::path::Path::new(".")).join("looks.jsonl");
-    let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-    let line = json!({
-        "time": jiff::Timestamp::from_millisecond(now_ms()).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string(),
-        "who": std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into()),
-        // SAFETY: asks for nothing but a number.
-        "uid": unsafe { libc::getuid() },
+/// Who looked at verdicts, when, and for what; the number itself stays masked here too.
+fn note_look(directory: Option<&Path>, query: &Query, shown: usize) -> io::Result<()> {
+    let what = json!({
         "number": query.number.map(|number| number.to_string()),
         "rule": query.rule.map(|rule| rule.id()),
         "trunk": query.trunk,
         "revealed": query.reveal,
         "records": shown,
     });
+    note(directory, what)
+}
+
+/// Writes a look down beside the journal: who, when, what for.
+pub fn note(directory: Option<&Path>, what: serde_json::Value) -> io::Result<()> {
+    // Segments in a bucket have no directory beside them: the look is written down where who looks stands.
+    let path = directory.unwrap_or(Path::new(".")).join("looks.jsonl");
+    let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    let mut line = json!({
+        "time": jiff::Timestamp::from_millisecond(now_ms()).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string(),
+        "who": std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into()),
+        // SAFETY: asks for nothing but a number.
+        "uid": unsafe { libc::getuid() },
+    });
+    if let (Some(line), serde_json::Value::Object(what)) = (line.as_object_mut(), what) {
+        line.extend(what);
+    }
     writeln!(file, "{line}")
 }

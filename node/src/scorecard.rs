@@ -121,7 +121,7 @@ impl Counted {
         Counted { file, state: Mutex::new(State { card, before: HashMap::new() }) }
     }
 
-    /// Takes up what the workers counted since the last time, as of this day; drops what is older than `keep_days`.
+    /// Takes up what the workers counted since the last time, as of this day; drops what is older than `keep_days` (0: nothing).
     pub fn take(&self, stats: &Stats, places: &Places, keep_days: u32) {
         let today = day(now_ms());
         let mut state = self.state.lock().expect("no panic inside");
@@ -140,7 +140,9 @@ impl Counted {
             }
             *before = now;
         }
-        card.forget_before(today - i64::from(keep_days));
+        if keep_days > 0 {
+            card.forget_before(today - i64::from(keep_days));
+        }
     }
 
     /// Every row that is kept.

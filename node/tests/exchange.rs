@@ -386,3 +386,45 @@ fn a_scorecard_says_what_each_trunk_handed_over_and_outlives_a_restart() {
     let _node = site.serve();
     assert_eq!(row("international")["calls"], 1110);
 }
+
+#[test]
+fn what_was_asked_and_answered_is_kept_as_it_was_signed() {
+    let (alpha, _a, beta, _b) = two("");
+    beta.screen("access", OF_BETA, OF_ALPHA);
+    alpha.screen("national", OF_BETA, OF_ALPHA);
+    let letters = |of: &Operator, more: &[&str]| -> Vec<serde_json::Value> {
+        let text = of.site.ok(&[&["journal", "letters"], more].concat());
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    wait(|| !letters(&alpha, &[]).is_empty(), || "a pair of letters".to_owned());
+    let asked = &letters(&alpha, &["--number", OF_BETA])[0];
+    assert_eq!((asked["member"].as_str(), asked["asked_by"].as_str()), (Some("beta"), Some("us")), "{asked}");
+    assert_eq!(asked["signature"], "valid");
+    assert_eq!(asked["question"]["items"][0]["calling"], "77021112233");
+    assert_eq!(asked["answer"]["items"][0]["result"], "initiated");
+    // The other side kept the same letters; whoever has another's certificate can check them.
+    let answered = &letters(&beta, &["--member", "alpha"])[0];
+    assert_eq!(
+        (answered["asked_by"].as_str(), answered["signature"].as_str()),
+        (Some("alpha"), Some("valid"))
+    );
+    assert_eq!(
+        (&answered["question_jws"], &answered["answer_jws"]),
+        (&asked["question_jws"], &asked["answer_jws"])
+    );
+    assert!(letters(&alpha, &["--number", "+77029999999"]).is_empty());
+    // Nothing lies there in clear, and every look is written down.
+    let directory = std::fs::read_dir(alpha.site.path("journal/letters")).unwrap();
+    let file = directory.flatten().next().unwrap().path();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let question = asked["question_jws"].as_str().unwrap();
+    assert!(!text.contains("77021112233") && !text.contains(question) && !text.contains(&question[40..80]));
+    assert!(alpha.site.read("journal/looks.jsonl").contains("+77021****33"));
+    // A line that was changed is not shown, and said.
+    let at = text.rfind("\"sealed\":\"").unwrap() + 40;
+    let changed = if &text[at..at + 1] == "A" { "B" } else { "A" };
+    std::fs::write(&file, format!("{}{changed}{}", &text[..at], &text[at + 1..])).unwrap();
+    let output = alpha.site.run(&["journal", "letters"]);
+    assert!(output.status.success() && output.stdout.is_empty());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("1 lines cannot be read"));
+}

@@ -16,6 +16,7 @@ use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 use toml::Spanned;
 
 use super::Reader;
+use crate::letters::thumbprint;
 use crate::tls;
 
 #[derive(Deserialize)]
@@ -82,7 +83,7 @@ pub struct Member {
     /// Host and port.
     pub authority: String,
     pub client: Arc<ClientConfig>,
-    pub certificates: Vec<Credential>,
+    pub certificates: Vec<Arc<Credential>>,
     pub capabilities: Capabilities,
     pub questions_per_s: u32,
 }
@@ -91,6 +92,9 @@ pub struct Member {
 pub struct Credential {
     pub certificate: CertificateDer<'static>,
     pub verifier: Verifier,
+    /// Kept with the letters that it vouches for, under this SHA-256 in hex.
+    pub der: Arc<[u8]>,
+    pub thumbprint: String,
 }
 
 impl Exchange {
@@ -114,7 +118,7 @@ impl Exchange {
     }
 
     /// The member, and the credential, of the one who showed this certificate.
-    pub fn known(&self, certificate: &CertificateDer) -> Option<(MemberId, &Credential)> {
+    pub fn known(&self, certificate: &CertificateDer) -> Option<(MemberId, &Arc<Credential>)> {
         self.members.iter().enumerate().find_map(|(place, member)| {
             member.credential(certificate).map(|credential| (MemberId(place as u16), credential))
         })
@@ -122,7 +126,7 @@ impl Exchange {
 }
 
 impl Member {
-    pub fn credential(&self, certificate: &CertificateDer) -> Option<&Credential> {
+    pub fn credential(&self, certificate: &CertificateDer) -> Option<&Arc<Credential>> {
         self.certificates.iter().find(|known| known.certificate == *certificate)
     }
 }
@@ -286,7 +290,7 @@ impl Reader<'_> {
         capabilities
     }
 
-    fn credentials(&mut self, path: &Spanned<PathBuf>) -> Option<Vec<Credential>> {
+    fn credentials(&mut self, path: &Spanned<PathBuf>) -> Option<Vec<Arc<Credential>>> {
         let certificates = self.told(tls::certificates(path, self.base))?;
         let mut credentials = Vec::new();
         for certificate in certificates {
@@ -297,7 +301,8 @@ impl Reader<'_> {
                 self.faults.at(Some(path.span()), &what);
                 return None;
             };
-            credentials.push(Credential { certificate, verifier });
+            let (der, thumbprint) = ((&*certificate).into(), thumbprint(&certificate));
+            credentials.push(Arc::new(Credential { certificate, verifier, der, thumbprint }));
         }
         Some(credentials)
     }

@@ -199,7 +199,8 @@ impl Office {
         {
             return remote.clone();
         }
-        let remote = Remote::new(member.clone(), &exchange.name, exchange.signer.clone());
+        let remote =
+            Remote::new(member.clone(), &exchange.name, exchange.signer.clone(), self.keeper.clone());
         remotes.insert(member.name.clone(), remote.clone());
         remote
     }

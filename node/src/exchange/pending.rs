@@ -24,6 +24,7 @@ use super::{HandedOver, Job, about, register};
 use crate::config::Setup;
 use crate::connections::Connections;
 use crate::door::{Destination, Peer};
+use crate::letters::Keeper;
 use crate::retransmission::Transaction;
 use crate::worker::Desk;
 
@@ -43,6 +44,7 @@ pub struct Office {
     pub remotes: RefCell<HashMap<String, Rc<Remote>>>,
     pub guests: RefCell<HashMap<String, Guest>>,
     pub started: Instant,
+    pub keeper: Keeper,
     desk: RefCell<Desk>,
     connections: Arc<Connections>,
     pending: RefCell<HashMap<Transaction, Rc<Pending>>>,
@@ -68,6 +70,7 @@ impl Office {
         connections: Arc<Connections>,
         counts: Arc<Counts>,
         calls: Arc<Calls>,
+        keeper: Keeper,
     ) -> Rc<Office> {
         let mut prefix = [0; 8];
         aws_lc_rs::rand::fill(&mut prefix).expect("the system gives random bytes");
@@ -79,6 +82,7 @@ impl Office {
             remotes: RefCell::default(),
             guests: RefCell::default(),
             started: Instant::now(),
+            keeper,
             desk: RefCell::new(desk),
             connections,
             pending: RefCell::default(),

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use exchange::{
-    Answer, Breaker, BreakerLimits, Fault, Letter, MOST_ITEMS, Question, Signer, Verifier, open_letter,
-};
+use exchange::{Answer, Breaker, BreakerLimits, Fault, Letter, MOST_ITEMS, Question, Signer, open_letter};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper::{Request, StatusCode, header};
@@ -20,7 +18,8 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::server::{BODY_BYTES, LocalExecutor, PATH};
-use crate::config::Member;
+use crate::config::{Credential, Member};
+use crate::letters::{self, Keeper};
 use crate::store::now_ms;
 
 /// Letters under way at once: what comes meanwhile travels together in the next.
@@ -49,6 +48,7 @@ pub struct Remote {
     pub member: Arc<Member>,
     own_name: String,
     signer: Arc<Signer>,
+    keeper: Keeper,
     breaker: RefCell<Breaker>,
     waiting: RefCell<VecDeque<Waiting>>,
     under_way: Cell<usize>,
@@ -69,17 +69,18 @@ struct Waiting {
 #[derive(Clone)]
 struct Open {
     sender: SendRequest<Full<Bytes>>,
-    verifier: Verifier,
+    credential: Arc<Credential>,
 }
 
 impl Remote {
-    pub fn new(member: Arc<Member>, own_name: &str, signer: Arc<Signer>) -> Rc<Remote> {
+    pub fn new(member: Arc<Member>, own_name: &str, signer: Arc<Signer>, keeper: Keeper) -> Rc<Remote> {
         let mut prefix = [0; 8];
         aws_lc_rs::rand::fill(&mut prefix).expect("the system gives random bytes");
         Rc::new(Remote {
             member,
             own_name: own_name.to_owned(),
             signer,
+            keeper,
             breaker: RefCell::new(Breaker::new(BreakerLimits::default())),
             waiting: RefCell::default(),
             under_way: Cell::new(0),
@@ -187,9 +188,10 @@ impl Remote {
         let jti = self.id();
         let letter =
             Letter::new(&self.own_name, &self.member.name, now_ms(), jti.clone(), questions.to_vec());
-        let body = Bytes::from(self.signer.sign(&letter.to_json()));
+        let question = self.signer.sign(&letter.to_json());
+        let body = Bytes::from(question.clone());
         // A connection that ended while nobody looked is opened again, once.
-        let (status, bytes, verifier) = match self.post(body.clone()).await {
+        let (status, bytes, credential) = match self.post(body.clone()).await {
             Err(Failure::Unreachable) => {
                 self.open.lock().await.take();
                 self.post(body).await?
@@ -203,13 +205,15 @@ impl Remote {
         }
         let text = std::str::from_utf8(&bytes).map_err(|_| Failure::BadAnswer)?;
         let (from, to) = (&self.member.name, &self.own_name);
-        let letter = open_letter::<Answer>(text, &verifier, from, to, Some(&jti), now_ms());
+        let letter = open_letter::<Answer>(text, &credential.verifier, from, to, Some(&jti), now_ms());
         let answers = letter.map_err(|_| Failure::BadAnswer)?.items;
+        let Credential { thumbprint, der, .. } = &*credential;
+        self.keeper.keep(letters::pair(from, true, thumbprint, question, text.to_owned()), der);
         if answers.len() == questions.len() { Ok(answers) } else { Err(Failure::BadAnswer) }
     }
 
-    async fn post(&self, body: Bytes) -> Result<(StatusCode, Bytes, Verifier), Failure> {
-        let Open { mut sender, verifier } = self.connection().await?;
+    async fn post(&self, body: Bytes) -> Result<(StatusCode, Bytes, Arc<Credential>), Failure> {
+        let Open { mut sender, credential } = self.connection().await?;
         let request = Request::post(format!("https://{}{PATH}", self.member.authority))
             .header(header::CONTENT_TYPE, "application/jose")
             .body(Full::new(body))
@@ -218,7 +222,7 @@ impl Remote {
         let answer = sender.send_request(request).await.map_err(|_| Failure::Unreachable)?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), 2 * BODY_BYTES).collect().await;
-        Ok((status, body.map_err(|_| Failure::BadAnswer)?.to_bytes(), verifier))
+        Ok((status, body.map_err(|_| Failure::BadAnswer)?.to_bytes(), credential))
     }
 
     async fn connection(&self) -> Result<Open, Failure> {
@@ -238,7 +242,7 @@ impl Remote {
         let stream = tls.connect(self.member.host.clone(), stream).await.ok()?;
         // Whoever else the authority vouches for is not this member.
         let shown = stream.get_ref().1.peer_certificates()?.first()?;
-        let verifier = self.member.credential(shown)?.verifier.clone();
+        let credential = self.member.credential(shown)?.clone();
         let (sender, connection) = http2::Builder::new(LocalExecutor)
             .timer(TokioTimer::new())
             .keep_alive_interval(KEEP_ALIVE)
@@ -247,7 +251,7 @@ impl Remote {
             .await
             .ok()?;
         tokio::task::spawn_local(connection);
-        Some(Open { sender, verifier })
+        Some(Open { sender, credential })
     }
 }
 

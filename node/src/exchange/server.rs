@@ -22,6 +22,7 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use super::counts::What;
 use super::pending::Office;
 use crate::config::Setup;
+use crate::letters;
 use crate::store::now_ms;
 
 /// The one path.
@@ -203,7 +204,11 @@ impl Office {
         let own = self.next_id();
         let mut reply = Letter::new(&exchange.name, &member.name, now_ms(), own, answers);
         reply.re = Some(letter.jti);
-        Ok(exchange.signer.sign(&reply.to_json()))
+        let answer = exchange.signer.sign(&reply.to_json());
+        let question = String::from_utf8_lossy(&body).into_owned();
+        let pair = letters::pair(&member.name, false, &credential.thumbprint, question, answer.clone());
+        self.keeper.keep(pair, &credential.der);
+        Ok(answer)
     }
 
     fn admit(&self, member: &str, per_s: u32, n: u32) -> bool {
