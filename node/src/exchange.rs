@@ -30,6 +30,8 @@ use crate::connections::Connections;
 use crate::door::{Moment, Peer};
 use crate::letters::Keeper;
 use crate::retransmission::Transaction;
+use crate::roaming::Whereabouts;
+use crate::roaming::feed::Update;
 use crate::worker::Desk;
 
 pub use asker::outcome_name;
@@ -79,6 +81,18 @@ enum Job {
         until: Instant,
         reply: oneshot::Sender<Told>,
     },
+    /// Location updates of own subscribers.
+    Locate {
+        updates: Vec<(Number, Update)>,
+        reply: oneshot::Sender<usize>,
+    },
+    /// Where an own subscriber is.
+    Whereabouts {
+        setup: Arc<Setup>,
+        number: Number,
+        until: Instant,
+        reply: oneshot::Sender<Whereabouts>,
+    },
 }
 
 /// What came of a question, for those who judge and those who ask why.
@@ -124,6 +138,26 @@ impl Line {
         let (reply, told) = oneshot::channel();
         let job = Job::Ask { setup: setup.clone(), call: *call, question, until, reply };
         self.jobs.try_send(job).ok().map(|()| told)
+    }
+
+    /// Takes location updates; gives how many were news, none where too much waits already.
+    pub async fn locate(&self, updates: Vec<(Number, Update)>) -> Option<usize> {
+        let (reply, kept) = oneshot::channel();
+        self.jobs.try_send(Job::Locate { updates, reply }).ok()?;
+        kept.await.ok()
+    }
+
+    /// Where an own subscriber is; none where too much waits already.
+    pub async fn whereabouts(
+        &self,
+        setup: &Arc<Setup>,
+        number: Number,
+        until: Instant,
+    ) -> Option<Whereabouts> {
+        let (reply, found) = oneshot::channel();
+        let job = Job::Whereabouts { setup: setup.clone(), number, until, reply };
+        self.jobs.try_send(job).ok()?;
+        found.await.ok()
     }
 
     /// Notes a call that passes, so that others can ask whether it came from here.

@@ -428,3 +428,78 @@ fn what_was_asked_and_answered_is_kept_as_it_was_signed() {
     assert!(output.status.success() && output.stdout.is_empty());
     assert!(String::from_utf8_lossy(&output.stderr).contains("1 lines cannot be read"));
 }
+
+#[test]
+fn a_roamer_passes_and_a_spoofed_mobile_number_from_abroad_is_blocked() {
+    let alpha = Operator::new("alpha", "\"7701\"");
+    let beta = Operator::new("beta", "\"7702\"");
+    alpha.join(&[&beta], "");
+    beta.join(&[&alpha], "");
+    for operator in [&alpha, &beta] {
+        let text = operator.site.read("qalqan.toml");
+        operator.site.write("qalqan.toml", format!("{text}[roaming]\nfeed-numbers = 1000\n"));
+    }
+    let (_a, _b) = (alpha.site.serve(), beta.site.serve());
+    let post = |of: &Operator, path: &str, body: String| {
+        let head = format!("POST {path} HTTP/1.1\r\nContent-Type: application/json\r\nx-correlator: b4-27");
+        Client::new(of.http).ask(&head, body)
+    };
+    let now = jiff::Timestamp::now();
+    let update = |number: &str, roaming: bool| json!({"number": number, "roaming": roaming, "visited": "TR", "time": now.to_string()});
+    let told = post(
+        &beta,
+        "/v1/locations",
+        json!([update(OF_BETA, true), {"number": "+77021112244", "roaming": false, "time": now.to_string()}])
+            .to_string(),
+    );
+    assert_eq!((told.status, told.json()), (200, json!({"updates": 2, "kept": 2})), "{}", told.body);
+
+    let verdict = |calling: &str| {
+        let seen = alpha.screen("international", calling, OF_ALPHA);
+        let heard = seen["answers"][0].clone();
+        (seen["rule"].as_str().unwrap().to_owned(), heard)
+    };
+    let (rule, heard) = verdict(OF_BETA);
+    assert_eq!(
+        (rule.as_str(), heard["visited"].as_str(), heard["method"].as_str()),
+        ("R10", Some("TR"), Some("feed"))
+    );
+    assert_eq!(verdict("+77021112244").0, "R11");
+    // What was heard is remembered, and asked again once its time is over: here it is not.
+    assert_eq!(verdict(OF_BETA).1["method"], "cache");
+    // Nobody fed this one: withheld, and the reason says so.
+    let unknown = alpha.screen("international", "+77021110000", OF_ALPHA);
+    assert_eq!(
+        (unknown["rule"].as_str(), unknown["sub_reason"].as_str()),
+        (Some("R12"), Some("roaming-refused"))
+    );
+    // Its own subscriber comes home: what is remembered of him is dropped.
+    post(&alpha, "/v1/locations", update("+77015550000", true).to_string());
+    assert_eq!(verdict("+77015550000").0, "R10");
+    let later = jiff::Timestamp::now();
+    let home = json!({"number": "+77015550000", "roaming": false, "time": later.to_string()});
+    assert_eq!(post(&alpha, "/v1/locations", home.to_string()).json()["kept"], 1);
+    assert_eq!(verdict("+77015550000").0, "R11");
+
+    // The same by the CAMARA API.
+    let path = "/device-roaming-status/v1/retrieve";
+    let ask = |of: &Operator, number: &str| {
+        let answer = post(of, path, json!({"device": {"phoneNumber": number}}).to_string());
+        assert_eq!(answer.header("x-correlator"), Some("b4-27"));
+        (answer.status, answer.json())
+    };
+    let (status, roamer) = ask(&beta, OF_BETA);
+    assert_eq!((status, &roamer["roaming"], &roamer["countryName"]), (200, &json!(true), &json!(["TR"])));
+    assert_eq!(roamer["countryCode"], 286, "Türkiye's mobile country code (ITU-T E.212)");
+    assert_eq!(ask(&beta, "+77021112244").1["roaming"], false);
+    let code = |of: &Operator, number: &str| {
+        let (status, error) = ask(of, number);
+        (status, error["code"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(code(&beta, OF_ALPHA), (404, "IDENTIFIER_NOT_FOUND".to_owned()));
+    assert_eq!(code(&beta, "77021112233"), (400, "INVALID_ARGUMENT".to_owned()));
+    assert_eq!(code(&beta, "+77021110000"), (503, "UNAVAILABLE".to_owned()));
+    let wrong = post(&beta, "/v1/locations", "[{\"number\":\"+77021112233\"}]".to_owned());
+    assert_eq!(wrong.status, 422);
+    assert!(!wrong.body.contains("1112233"), "{}", wrong.body);
+}

@@ -237,11 +237,11 @@ impl Reader<'_> {
         })
     }
 
-    fn told<T>(&mut self, outcome: Result<T, (std::ops::Range<usize>, String)>) -> Option<T> {
+    pub(super) fn told<T>(&mut self, outcome: Result<T, (std::ops::Range<usize>, String)>) -> Option<T> {
         outcome.map_err(|(span, what)| self.faults.at(Some(span), &what)).ok()
     }
 
-    fn bounded(
+    pub(super) fn bounded(
         &mut self,
         name: &str,
         value: Option<&Spanned<u64>>,

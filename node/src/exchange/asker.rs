@@ -43,7 +43,9 @@ impl Office {
         });
         let told = match (holder, question) {
             (None, _) => unknown(question, Unknown::NotAMember),
-            (Some(holder), Question::Roaming(number)) => self.roaming(exchange, holder, number, until).await,
+            (Some(holder), Question::Roaming(number)) => {
+                self.roaming(setup, exchange, holder, number, until).await
+            }
             (Some(holder), Question::Initiation { asked, called }) => {
                 self.initiation(exchange, holder, call, asked, called, until).await
             }
@@ -53,7 +55,14 @@ impl Office {
         told
     }
 
-    async fn roaming(&self, exchange: &Exchange, holder: Holder, number: Number, until: Instant) -> Told {
+    async fn roaming(
+        &self,
+        setup: &Setup,
+        exchange: &Exchange,
+        holder: Holder,
+        number: Number,
+        until: Instant,
+    ) -> Told {
         let cached = self.cache.borrow_mut().get(number, now_ms());
         let cached = cached.filter(|cached| cached.by == holder);
         if let Some(Cached { status, visited, known_ms, .. }) = cached {
@@ -64,7 +73,7 @@ impl Office {
         }
         let (outcome, age_ms, method, visited) = match holder {
             Holder::Us => {
-                let found = self.whereabouts(number, until).await;
+                let found = self.whereabouts(setup, number, until).await;
                 let age_ms = found.known_ms.map(|known_ms| now_ms().abs_diff(known_ms));
                 let visited = found.visited;
                 self.keep(number, holder, found.status, visited, found.method);

@@ -17,6 +17,7 @@ use screening::Screening;
 use socket2::Socket;
 use tokio::time::{Instant, sleep};
 
+use super::answering::Sources;
 use super::counts::Counts;
 use super::remote::Remote;
 use super::server::Guest;
@@ -26,6 +27,7 @@ use crate::connections::Connections;
 use crate::door::{Destination, Peer};
 use crate::letters::Keeper;
 use crate::retransmission::Transaction;
+use crate::roaming::feed::Locations;
 use crate::worker::Desk;
 
 /// Roaming answers kept.
@@ -44,6 +46,9 @@ pub struct Office {
     pub remotes: RefCell<HashMap<String, Rc<Remote>>>,
     pub guests: RefCell<HashMap<String, Guest>>,
     pub started: Instant,
+    pub sources: RefCell<Option<Rc<Sources>>>,
+    /// What the feed said of own subscribers.
+    pub locations: RefCell<Option<Locations>>,
     pub keeper: Keeper,
     desk: RefCell<Desk>,
     connections: Arc<Connections>,
@@ -82,6 +87,8 @@ impl Office {
             remotes: RefCell::default(),
             guests: RefCell::default(),
             started: Instant::now(),
+            sources: RefCell::default(),
+            locations: RefCell::default(),
             keeper,
             desk: RefCell::new(desk),
             connections,
@@ -108,6 +115,13 @@ impl Office {
                 let office = self.clone();
                 tokio::task::spawn_local(async move {
                     let _ = reply.send(office.tell(&setup, &call, question, until).await);
+                });
+            }
+            Job::Locate { updates, reply } => drop(reply.send(self.locate(updates))),
+            Job::Whereabouts { setup, number, until, reply } => {
+                let office = self.clone();
+                tokio::task::spawn_local(async move {
+                    let _ = reply.send(office.whereabouts(&setup, number, until).await);
                 });
             }
             Job::Call(call, datagrams) => {

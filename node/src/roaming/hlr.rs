@@ -34,6 +34,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Which HLR, and what its answers mean.
+#[derive(Clone)]
 pub struct Settings {
     /// Host and port.
     pub address: String,

@@ -8,6 +8,7 @@ use exchange::{Method, Status, WhyUnknown};
 use super::{Whereabouts, country};
 
 /// Home VLRs and the countries of others.
+#[derive(Clone)]
 pub struct Networks {
     home: Vec<String>,
     countries: Vec<(String, [u8; 2])>,
