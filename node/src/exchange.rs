@@ -10,6 +10,7 @@ mod counts;
 mod pending;
 mod remote;
 mod server;
+mod shared;
 
 use std::io;
 use std::sync::Arc;
@@ -49,6 +50,8 @@ const LOOK: Duration = Duration::from_millis(100);
 pub struct Line {
     jobs: mpsc::Sender<Job>,
     calls: Arc<Calls>,
+    /// Whether other nodes of this operator are told of calls.
+    is_shared: bool,
     /// Answers over UDP leave by the door's own socket.
     datagrams: Option<Arc<Socket>>,
 }
@@ -81,6 +84,8 @@ enum Job {
         until: Instant,
         reply: oneshot::Sender<Told>,
     },
+    /// A call for other nodes of this operator.
+    Share(CallKey, i64, u32),
     /// Location updates of own subscribers.
     Locate {
         updates: Vec<(Number, Update)>,
@@ -163,7 +168,12 @@ impl Line {
     /// Notes a call that passes, so that others can ask whether it came from here.
     #[inline]
     pub fn register(&self, setup: &Setup, call: &Call, verdict: &Verdict) {
-        register(&self.calls, setup, call, verdict);
+        register(setup, call, verdict, |key, now_ms, ttl_s| {
+            self.calls.register(key, now_ms, ttl_s);
+            if self.is_shared {
+                let _ = self.jobs.try_send(Job::Share(key, now_ms, ttl_s));
+            }
+        });
     }
 
     /// The calls that others can ask about.
@@ -172,7 +182,7 @@ impl Line {
     }
 }
 
-fn register(calls: &Calls, setup: &Setup, call: &Call, verdict: &Verdict) {
+fn register(setup: &Setup, call: &Call, verdict: &Verdict, mut note: impl FnMut(CallKey, i64, u32)) {
     let Some(exchange) = setup.exchange.as_ref().filter(|_| verdict.treatment != Treatment::Block) else {
         return;
     };
@@ -183,7 +193,7 @@ fn register(calls: &Calls, setup: &Setup, call: &Call, verdict: &Verdict) {
         let days = if exchange.token_key.is_some() { days_around(call.time_ms) } else { 0..=0 };
         for day in days {
             let key = call_key(exchange.token_key.as_ref(), calling, call.called, redirecting, day);
-            calls.register(key, call.time_ms, exchange.ttl_s);
+            note(key, call.time_ms, exchange.ttl_s);
         }
     }
 }
@@ -254,7 +264,11 @@ pub fn open(setup: &crate::config::Exchange) -> io::Result<Opened> {
     let (give, jobs) = mpsc::channel(JOBS);
     // Half full at most: registrations find a place of their own.
     let calls = Arc::new(Calls::new(setup.open_calls * 2));
-    Ok(Opened { line: Line { jobs: give, calls, datagrams: None }, listeners, jobs })
+    Ok(Opened {
+        line: Line { jobs: give, calls, is_shared: !setup.shared.is_empty(), datagrams: None },
+        listeners,
+        jobs,
+    })
 }
 
 impl Opened {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
@@ -502,4 +503,98 @@ fn a_roamer_passes_and_a_spoofed_mobile_number_from_abroad_is_blocked() {
     let wrong = post(&beta, "/v1/locations", "[{\"number\":\"+77021112233\"}]".to_owned());
     assert_eq!(wrong.status, 422);
     assert!(!wrong.body.contains("1112233"), "{}", wrong.body);
+}
+
+/// Three primaries of a cluster, or one server alone.
+fn store(directory: &std::path::Path, primaries: usize) -> (Vec<Running>, Vec<u16>) {
+    let ports: Vec<u16> = (0..primaries).map(|_| free_port()).collect();
+    let mut running = Vec::new();
+    for port in &ports {
+        let home = directory.join(port.to_string());
+        std::fs::create_dir(&home).unwrap();
+        let mut command = Command::new("redis-server");
+        command.current_dir(&home).args(["--port", &port.to_string(), "--save", "", "--bind", "127.0.0.1"]);
+        if primaries > 1 {
+            command.args(["--cluster-enabled", "yes", "--cluster-port", &free_port().to_string()]);
+        }
+        running.push(start(command.stdout(Stdio::null())));
+        wait(|| std::net::TcpStream::connect(("127.0.0.1", *port)).is_ok(), || "the store".to_owned());
+    }
+    if primaries > 1 {
+        let nodes = ports.iter().map(|port| format!("127.0.0.1:{port}"));
+        let made =
+            Command::new("redis-cli").args(["--cluster", "create"]).args(nodes).arg("--cluster-yes").output();
+        assert!(made.unwrap().status.success());
+        let is_whole = || {
+            let port = ports[0].to_string();
+            let said =
+                Command::new("redis-cli").args(["-p", &port, "cluster", "info"]).output().unwrap().stdout;
+            String::from_utf8_lossy(&said).contains("cluster_state:ok")
+        };
+        wait(is_whole, || "the cluster".to_owned());
+    }
+    (running, ports)
+}
+
+#[test]
+fn nodes_of_one_operator_share_what_they_know() {
+    for primaries in [1, 3] {
+        let alpha = Operator::new("alpha", "\"7701\"");
+        let first = Operator::new("beta", "\"7702\"");
+        let second = Operator::with_key(
+            "beta",
+            "\"7702\"",
+            KeyPair::from_pem(&first.key.serialize_pem()).unwrap(),
+            (2020, 2090),
+        );
+        let second = Operator { certificate: first.certificate.clone(), ..second };
+        let (mut running, ports) = store(alpha.site.directory.path(), primaries);
+        let urls: Vec<String> = ports.iter().map(|port| format!("\"redis://127.0.0.1:{port}\"")).collect();
+        let shared = format!("shared = [{}]", urls.join(", "));
+        // The others know the second node alone.
+        alpha.join(&[&second], "");
+        for node in [&first, &second] {
+            node.join(&[&alpha], &shared);
+            let text = node.site.read("qalqan.toml");
+            node.site.write("qalqan.toml", format!("{text}[roaming]\nfeed-numbers = 1000\n"));
+        }
+        let _nodes = [alpha.site.serve(), first.site.serve(), second.site.serve()];
+        // Stores are reached in the background: until then a node is alone.
+        let seen = || {
+            first.screen("access", OF_BETA, OF_ALPHA);
+            alpha.screen("national", OF_BETA, OF_ALPHA)["answers"][0]["answer"] == "initiated"
+        };
+        wait(seen, || format!("a call noted at the first node, {primaries} primaries"));
+        // Nobody can read a number in the store.
+        for port in &ports {
+            let keys =
+                Command::new("redis-cli").args(["-p", &port.to_string(), "keys", "*"]).output().unwrap();
+            let keys = String::from_utf8_lossy(&keys.stdout).into_owned();
+            assert!(!keys.contains("7021112233"), "{keys}");
+        }
+        // One of them heard where a subscriber of alpha is; the other asks nobody.
+        let update = json!({"number": OF_ALPHA, "roaming": true, "time": jiff::Timestamp::now().to_string()});
+        let text = alpha.site.read("qalqan.toml");
+        alpha.site.write("qalqan.toml", format!("{text}[roaming]\nfeed-numbers = 1000\n"));
+        _nodes[0].signal("-HUP");
+        _nodes[0].wait_for("is in force");
+        let head = "POST /v1/locations HTTP/1.1\r\nContent-Type: application/json";
+        assert_eq!(Client::new(alpha.http).ask(head, update.to_string()).status, 200);
+        let heard =
+            |of: &Operator| of.screen("international", OF_ALPHA, OF_BETA)["answers"][0]["method"].clone();
+        assert_eq!(heard(&first), "feed");
+        wait(|| heard(&second) == "cache", || "what the first node heard".to_owned());
+        // The store dies: nodes go on alone, and no call waits for it.
+        running.clear();
+        let alone = first.screen("access", "+77021110001", OF_ALPHA);
+        assert_eq!(alone["rule"], "R20");
+        let unknown = alpha.screen("national", "+77021110001", OF_ALPHA);
+        assert_eq!(
+            (unknown["rule"].as_str(), unknown["verdict"].as_str()),
+            (Some("R15"), Some("allow")),
+            "{unknown}"
+        );
+        let failures = |of: &Operator| Client::new(of.http).metric("qalqan_exchange_shared_failures_total");
+        wait(|| failures(&second) > 0.0, || "failures counted".to_owned());
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use exchange::{Capabilities, Directory, Holder, MemberId, Signer, TokenKey, Verifier};
+use journal::sha256;
 use numbering::{Number, Prefix};
 use screening::Policy;
 use serde::Deserialize;
@@ -37,6 +38,8 @@ pub struct ExchangeTable {
     pub question_ms: Option<Spanned<u64>>,
     pub ttl_s: Option<Spanned<u64>>,
     pub open_calls: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub shared: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -74,6 +77,10 @@ pub struct Exchange {
     pub ttl_s: u32,
     /// Calls that can be asked about at once.
     pub open_calls: usize,
+    /// URLs of the Valkey or Redis that nodes of this operator share; one is a server, several a cluster's.
+    pub shared: Vec<String>,
+    /// Known to nodes with this certificate alone.
+    pub shared_secret: [u8; 32],
 }
 
 /// Another operator.
@@ -219,6 +226,12 @@ impl Reader<'_> {
                 secret.map_err(|what| (path.span(), format!("{}: {what}", path.get_ref().display())));
             Some(TokenKey::new(&self.told(secret)?))
         });
+        for url in &table.shared {
+            if url.get_ref().strip_prefix("redis://").is_none_or(str::is_empty) {
+                let what = format!("shared \"{}\" is not of the form redis://host:port", url.get_ref());
+                self.faults.at(Some(url.span()), &what);
+            }
+        }
         let ms = |ms| Duration::from_millis(ms);
         Some(Exchange {
             listen,
@@ -233,6 +246,8 @@ impl Reader<'_> {
             ttl_s: self.bounded("ttl-s", table.ttl_s.as_ref(), 60, 30..=180) as u32,
             open_calls: self.bounded("open-calls", table.open_calls.as_ref(), 1_000_000, 1000..=1_000_000_000)
                 as usize,
+            shared: table.shared.iter().map(|url| url.get_ref().clone()).collect(),
+            shared_secret: sha256(&[b"qalqan shared state", identity.key.secret_der()].concat()),
             name,
         })
     }

@@ -25,6 +25,9 @@ const WAIT: Duration = Duration::from_millis(100);
 /// How often it is looked for meanwhile.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// And at other nodes of this operator.
+const LOOK_ELSEWHERE: Duration = Duration::from_millis(25);
+
 /// What is asked of where own subscribers are; another one after a reload.
 pub struct Sources {
     of: Arc<Roaming>,
@@ -82,7 +85,7 @@ impl Office {
         let left_ms = (time_ms + i64::from(*ttl_s) * 1000 - now_ms).clamp(0, i64::from(*ttl_s) * 1000);
         for calling in [Some(calling), presentation.as_ref()].into_iter().flatten() {
             let key = CallKey::of_wire(calling, called, redirecting.as_ref());
-            self.calls.register(key, now_ms, (left_ms / 1000) as u32);
+            self.note(key, now_ms, (left_ms / 1000) as u32);
         }
         Ok(Answer::Accepted { id: id.clone() })
     }
@@ -122,10 +125,15 @@ impl Office {
             if let Some(age_ms) = self.calls.check(key, now_ms()) {
                 return (Initiated::Initiated, Some(age_ms));
             }
+            if let Some(shared) = &self.shared
+                && let Some(age_ms) = shared.check(key, now_ms()).await
+            {
+                return (Initiated::Initiated, Some(age_ms));
+            }
             if Instant::now() >= give_up {
                 break;
             }
-            sleep(LOOK).await;
+            sleep(if self.shared.is_some() { LOOK_ELSEWHERE } else { LOOK }).await;
         }
         // What stood in the memory of the process before is lost: nobody's call is cut for that.
         match self.started.elapsed() < Duration::from_secs(exchange.ttl_s.into()) {
@@ -207,6 +215,9 @@ impl Office {
             if locations.update(number, update, now_ms()) == Outcome::Kept {
                 kept += 1;
                 self.cache.borrow_mut().forget(number);
+                if let Some(shared) = self.shared.clone() {
+                    tokio::task::spawn_local(async move { shared.forget_roaming(number).await });
+                }
             }
         }
         kept

@@ -71,6 +71,13 @@ impl Office {
             let answer = Answer::Roaming(of_status(status, None).into_fact());
             return Told { answer, by, age_ms, method: Some(Method::Cache), visited };
         }
+        if let Some(shared) = &self.shared
+            && let Some((status, visited, known_ms)) = shared.roaming(number).await
+        {
+            let answer = Answer::Roaming(of_status(status, None).into_fact());
+            let (by, age_ms) = (name(exchange, holder), Some(now_ms().abs_diff(known_ms)));
+            return Told { answer, by, age_ms, method: Some(Method::Cache), visited };
+        }
         let (outcome, age_ms, method, visited) = match holder {
             Holder::Us => {
                 let found = self.whereabouts(setup, number, until).await;
@@ -127,6 +134,11 @@ impl Office {
 
     fn keep(&self, number: Number, by: Holder, status: Status, visited: Option<[u8; 2]>, method: Method) {
         let known_ms = now_ms();
+        if let Some(shared) = self.shared.clone().filter(|_| status != Status::Unknown) {
+            tokio::task::spawn_local(async move {
+                shared.keep_roaming(number, status, visited, known_ms).await;
+            });
+        }
         self.cache.borrow_mut().put(number, Cached { status, visited, method, by, known_ms }, known_ms);
     }
 

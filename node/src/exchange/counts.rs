@@ -15,6 +15,8 @@ pub struct Counts {
     /// Microseconds that questions to members took, and how many were answered.
     took_us: AtomicU64,
     answers: AtomicU64,
+    /// Looks into the shared store, and writes, that failed.
+    pub shared_failures: AtomicU64,
     /// Letters that could not be kept.
     pub letters_lost: Arc<AtomicU64>,
 }
@@ -88,6 +90,10 @@ impl Counts {
             let asked = u8::from(*state != BreakerState::Resting);
             let _ = writeln!(out, "{name}{{member=\"{member}\"}} {asked}");
         }
+        let name = "qalqan_exchange_shared_failures_total";
+        let failures = self.shared_failures.load(Ordering::Relaxed);
+        let help = "Looks into the shared store, and writes, that failed.";
+        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {failures}");
         let name = "qalqan_exchange_lost_letters_total";
         let lost = self.letters_lost.load(Ordering::Relaxed);
         let _ = writeln!(
