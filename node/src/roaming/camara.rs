@@ -22,8 +22,10 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::ClientConfig;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::{Whereabouts, country, mcc};
 
@@ -205,6 +207,22 @@ impl Camara {
         let (host, port) = &self.address;
         format!("{host}:{port}: {error}")
     }
+}
+
+/// TLS as a client (RFC 8446, RFC 5246) that trusts the authorities of a PEM file, and no others.
+pub fn trusting(pem: &[u8]) -> Result<Arc<ClientConfig>, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|_| "no certificate in PEM form")?;
+        roots.add(certificate).map_err(|error| error.to_string())?;
+    }
+    if roots.is_empty() {
+        return Err("no certificate in PEM form".to_owned());
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let builder =
+        builder.with_safe_default_protocol_versions().expect("the provider knows the usual versions");
+    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
 }
 
 /// What an answer of the API says; the error is why it says nothing.

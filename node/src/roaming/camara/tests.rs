@@ -10,9 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::{LocalSet, spawn_local};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
-use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use super::*;
 use crate::roaming::camara_server;
@@ -181,17 +180,12 @@ fn over_tls_to_whom_the_authority_vouches_for() {
         let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let provider = Arc::new(aws_lc_rs::default_provider());
         let key = PrivateKeyDer::try_from(signed.signing_key.serialize_der()).unwrap();
-        let server = ServerConfig::builder_with_provider(provider.clone())
+        let server = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(vec![signed.cert.der().clone()], key)
             .unwrap();
-        let trusting = |roots: RootCertStore| {
-            let builder = ClientConfig::builder_with_provider(provider.clone());
-            let builder = builder.with_safe_default_protocol_versions().unwrap();
-            Some(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
-        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         spawn_local(async move {
@@ -203,15 +197,16 @@ fn over_tls_to_whom_the_authority_vouches_for() {
                 }
             }
         });
-        let mut roots = RootCertStore::empty();
-        roots.add(signed.cert.der().clone()).unwrap();
-        let url = format!("https://localhost:{port}/v1");
-        let camara = Camara::new(Settings { url: url.clone(), token: None, tls: trusting(roots) }).unwrap();
+        let asking = |pem: &str| {
+            let url = format!("https://localhost:{port}/v1");
+            Camara::new(Settings { url, token: None, tls: Some(trusting(pem.as_bytes()).unwrap()) }).unwrap()
+        };
+        let camara = asking(&signed.cert.pem());
         for _ in 0..3 {
             assert_eq!(camara.ask(number(1), NOW_MS, PATIENT).await.status, Status::Roaming);
         }
-        let stranger = RootCertStore::empty();
-        let camara = Camara::new(Settings { url, token: None, tls: trusting(stranger) }).unwrap();
+        let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let camara = asking(&other.cert.pem());
         let found = camara.ask(number(1), NOW_MS, PATIENT).await;
         assert_eq!(found.reason, Some(WhyUnknown::SourceFailed));
         assert!(camara.last_fault().unwrap().contains("certificate"), "{:?}", camara.last_fault());
@@ -328,6 +323,9 @@ fn settings_that_cannot_work_are_refused() {
     }
     for url in ["http://a", "http://a/", "http://[::1]:8080/v1", "http://127.0.0.1:1/x/y"] {
         assert_eq!(new(url, None), Ok(()), "{url}");
+    }
+    for pem in [&b""[..], b"nothing", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        assert!(trusting(pem).is_err());
     }
     for token in ["", "\n", "a b", "a\r\nX: y", "é"] {
         assert!(new("http://a", Some(token)).is_err(), "{token:?}");
