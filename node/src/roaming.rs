@@ -44,7 +44,7 @@ impl Whereabouts {
 /// Whom we ask.
 pub enum Source {
     Hlr(hlr::Hlr),
-    Camara(camara::Camara),
+    Camara(Box<camara::Camara>),
 }
 
 impl Source {

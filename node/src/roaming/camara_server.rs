@@ -132,12 +132,14 @@ fn refuse(error: &CamaraError) -> (u16, Vec<u8>) {
 const PHONE: &str = "phoneNumber";
 
 /// The ways to name a device, and what each has to look like.
-const IDENTIFIERS: [(&str, fn(&Value) -> bool); 4] = [
+const IDENTIFIERS: [(&str, IsSound); 4] = [
     (PHONE, |value| value.as_str().is_some_and(is_phone)),
     ("networkAccessIdentifier", Value::is_string),
     ("ipv4Address", is_ipv4),
     ("ipv6Address", |value| value.as_str().is_some_and(|text| text.parse::<Ipv6Addr>().is_ok())),
 ];
+
+type IsSound = fn(&Value) -> bool;
 
 /// `^\+[1-9][0-9]{4,14}$`
 fn is_phone(text: &str) -> bool {

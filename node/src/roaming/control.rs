@@ -52,7 +52,7 @@ impl Frames {
     }
 
     /// The next whole frame.
-    pub fn next(&mut self) -> Option<Incoming> {
+    pub fn take(&mut self) -> Option<Incoming> {
         let &[high, low, whose] = self.bytes.first_chunk::<HEAD>()?;
         let end = HEAD + usize::from(u16::from_be_bytes([high, low]));
         let payload = self.bytes.get(HEAD..end)?;
@@ -96,7 +96,7 @@ mod tests {
         let mut found = Vec::new();
         for part in bytes.chunks(step) {
             frames.push(part);
-            found.extend(std::iter::from_fn(|| frames.next()));
+            found.extend(std::iter::from_fn(|| frames.take()));
         }
         found
     }

@@ -1,8 +1,8 @@
 //! Location updates that an operator sends here: who came to which network, and when. Pure: `now` is an argument.
 //!
 //! For those whose HLR is not to be asked in the time of a call. The newest update of a number counts, for as long as
-//! it is fresh. A bounded number of numbers, 16 bytes each in a table that is never more than 7/8 full and grows twofold:
-//! 40 bytes a number at most, 24 for a moment more while it grows.
+//! it is fresh. A bounded number of numbers, 17 bytes each in a table that is never more than 7/8 full and grows twofold:
+//! 20 to 40 bytes a number, 60 for the moment in which it grows and the old one still stands.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -234,7 +234,7 @@ async fn converse(shared: &Shared, stream: TcpStream, heard: &mut bool) -> io::E
                 Ok(count) => frames.push(&bytes[..count]),
                 Err(error) => return error,
             }
-            while let Some(incoming) = frames.next() {
+            while let Some(incoming) = frames.take() {
                 *heard |= matches!(incoming, Incoming::Reply { .. } | Incoming::Failed { .. });
                 shared.take(incoming);
             }
