@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 
 use super::counts::Counts;
 use super::remote::Remote;
-use super::server::Guest;
+use super::server::{Crowd, Guest};
 use super::{HandedOver, Job, about, register};
 use crate::config::Setup;
 use crate::connections::Connections;
@@ -42,6 +42,7 @@ pub struct Office {
     pub cache: RefCell<RoamingCache>,
     pub remotes: RefCell<HashMap<String, Rc<Remote>>>,
     pub guests: RefCell<HashMap<String, Guest>>,
+    pub crowd: Crowd,
     pub started: Instant,
     desk: RefCell<Desk>,
     connections: Arc<Connections>,
@@ -78,6 +79,7 @@ impl Office {
             cache: RefCell::new(RoamingCache::new(CACHED)),
             remotes: RefCell::default(),
             guests: RefCell::default(),
+            crowd: Crowd::default(),
             started: Instant::now(),
             desk: RefCell::new(desk),
             connections,
