@@ -18,12 +18,12 @@ pub struct Operator {
     pub http: SocketAddr,
     pub exchange: u16,
     ranges: &'static str,
-    certificate: String,
-    key: KeyPair,
+    pub certificate: String,
+    pub key: KeyPair,
 }
 
 impl Operator {
-    fn new(name: &'static str, ranges: &'static str) -> Operator {
+    pub fn new(name: &'static str, ranges: &'static str) -> Operator {
         // One signs with Ed25519, another with P-256: letters of both are taken.
         let key = match name {
             "alpha" => KeyPair::generate_for(&PKCS_ED25519).unwrap(),
@@ -32,7 +32,7 @@ impl Operator {
         Operator::with_key(name, ranges, key, (2020, 2090))
     }
 
-    fn with_key(name: &'static str, ranges: &'static str, key: KeyPair, years: (i32, i32)) -> Operator {
+    pub fn with_key(name: &'static str, ranges: &'static str, key: KeyPair, years: (i32, i32)) -> Operator {
         let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
         params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
         params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
@@ -44,6 +44,11 @@ impl Operator {
 
     /// Writes the configuration of a node that knows `others`; `more` are keys of `[exchange]`.
     pub fn join(&self, others: &[&Operator], more: &str) {
+        self.join_limited(others, more, "");
+    }
+
+    /// The same; `each` are keys of every member.
+    pub fn join_limited(&self, others: &[&Operator], more: &str, each: &str) {
         self.site.write("own.pem", &self.certificate);
         self.site.write("own.key", self.key.serialize_pem());
         std::fs::set_permissions(self.site.path("own.key"), PermissionsExt::from_mode(0o600)).unwrap();
@@ -57,7 +62,7 @@ impl Operator {
             self.site.write(&format!("{}.pem", other.name), &other.certificate);
             text += &format!(
                 "[member.{0}]\nurl = \"https://localhost:{1}\"\ncertificate = \"{0}.pem\"\nranges = [{2}]\n\
-                 capabilities = [\"roaming-check\", \"initiation-check\"]\n",
+                 capabilities = [\"roaming-check\", \"initiation-check\"]\n{each}\n",
                 other.name, other.exchange, other.ranges
             );
         }
@@ -78,7 +83,7 @@ impl Operator {
 }
 
 /// Two operators whose nodes run and know each other.
-fn two(more: &str) -> (Operator, Node, Operator, Node) {
+pub fn two(more: &str) -> (Operator, Node, Operator, Node) {
     let alpha = Operator::new("alpha", "\"7701\"");
     let beta = Operator::new("beta", "\"7702\"");
     alpha.join(&[&beta], more);
@@ -87,8 +92,8 @@ fn two(more: &str) -> (Operator, Node, Operator, Node) {
     (alpha, a, beta, b)
 }
 
-const OF_ALPHA: &str = "+77011234567";
-const OF_BETA: &str = "+77021112233";
+pub const OF_ALPHA: &str = "+77011234567";
+pub const OF_BETA: &str = "+77021112233";
 
 #[test]
 fn a_call_passes_when_its_operator_says_it_made_it() {

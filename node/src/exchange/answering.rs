@@ -74,11 +74,13 @@ impl Office {
             return Err(Fault::NotThisForm);
         }
         // A hash does not say whose number it is: the member answers for it by its signature.
-        if let Some(number) = redirecting.as_ref().unwrap_or(calling).number() {
-            let holder = exchange.holder(&setup.policy, number, now_ms());
-            if holder != Some(Holder::Member(by)) && holder != Some(Holder::Us) {
-                return Err(Fault::NotYours);
-            }
+        if let Some(number) = redirecting.as_ref().unwrap_or(calling).number()
+            && exchange.holder(&setup.policy, number, now_ms()) != Some(Holder::Member(by))
+        {
+            return Err(Fault::NotYours);
+        }
+        if let Some(guest) = self.guests.borrow_mut().get_mut(&exchange.member(by).name) {
+            guest.registered(Duration::from_secs(exchange.ttl_s.into()));
         }
         // By the writer's clock; never longer than its ttl from now.
         let now_ms = now_ms();
@@ -97,27 +99,41 @@ impl Office {
         if !is_this_form(calling) || !is_this_form(called) || !redirecting.as_ref().is_none_or(is_this_form) {
             return Err(Fault::NotThisForm);
         }
-        if let Some(number) = redirecting.as_ref().unwrap_or(calling).number()
-            && let Some(Holder::Member(_)) = exchange.holder(&setup.policy, number, now_ms())
-        {
+        let asked = redirecting.as_ref().unwrap_or(calling).number();
+        let holder = asked.and_then(|number| exchange.holder(&setup.policy, number, now_ms()));
+        let Some(since) = self.kept_since(exchange, holder.unwrap_or(Holder::Us)) else {
             return Err(Fault::NotHeld);
-        }
+        };
         if !exchange.capabilities.initiation_check {
             let result = Initiated::NotSupported;
             return Ok(Answer::Initiation { id: id.clone(), result, reason: None, age_ms: None });
         }
         let key = CallKey::of_wire(calling, called, redirecting.as_ref());
         let until = Instant::now() + Duration::from_millis(u64::from(*deadline_ms));
-        let (result, age_ms) = self.was_initiated(exchange, key, until).await;
+        let (result, age_ms) = self.was_initiated(exchange, key, since, until).await;
         let reason = (result == Initiated::Unknown).then_some(WhyUnknown::JustStarted);
         Ok(Answer::Initiation { id: id.clone(), result, reason, age_ms })
     }
 
-    /// Whether a call is known here, and how long, ms. Its registration may come a moment later.
+    /// Since when all calls of a holder's numbers are noted here; none where they are not.
+    pub fn kept_since(&self, exchange: &Exchange, holder: Holder) -> Option<Instant> {
+        let Holder::Member(id) = holder else { return Some(self.started) };
+        let member = exchange.member(id);
+        // Who answers for itself keeps its own; of the others, those who register their calls here.
+        if member.capabilities.initiation_check {
+            return None;
+        }
+        let guests = self.guests.borrow();
+        guests.get(&member.name)?.registers_since(Duration::from_secs(exchange.ttl_s.into()))
+    }
+
+    /// Whether a call is known here, and how long, ms. Its registration may come a moment later. Where calls are noted
+    /// only `since` lately, one that is not found may be older.
     pub async fn was_initiated(
         &self,
         exchange: &Exchange,
         key: CallKey,
+        since: Instant,
         until: Instant,
     ) -> (Initiated, Option<u32>) {
         let give_up = (Instant::now() + WAIT).min(until);
@@ -136,7 +152,7 @@ impl Office {
             sleep(if self.shared.is_some() { LOOK_ELSEWHERE } else { LOOK }).await;
         }
         // What stood in the memory of the process before is lost: nobody's call is cut for that.
-        match self.started.elapsed() < Duration::from_secs(exchange.ttl_s.into()) {
+        match since.elapsed() < Duration::from_secs(exchange.ttl_s.into()) {
             true => (Initiated::Unknown, None),
             false => (Initiated::NotInitiated, None),
         }
@@ -196,8 +212,9 @@ impl Office {
             Some(_) => {}
         }
         let camara = roaming.camara.clone().and_then(|settings| Camara::new(settings).ok());
+        let camara = camara.map(|camara| Source::Camara(Box::new(camara)));
         let hlr = roaming.hlr.clone().map(|settings| Source::Hlr(Hlr::start(settings)));
-        let sources = Rc::new(Sources { of: roaming.clone(), hlr, camara: camara.map(Source::Camara) });
+        let sources = Rc::new(Sources { of: roaming.clone(), hlr, camara });
         *place = Some(sources.clone());
         Some(sources)
     }

@@ -83,7 +83,7 @@ impl Office {
                 let found = self.whereabouts(setup, number, until).await;
                 let age_ms = found.known_ms.map(|known_ms| now_ms().abs_diff(known_ms));
                 let visited = found.visited;
-                self.keep(number, holder, found.status, visited, found.method);
+                self.keep(number, holder, found.status, visited, found.method, age_ms);
                 (of_status(found.status, found.reason), age_ms, Some(found.method), visited)
             }
             Holder::Member(id) => {
@@ -123,8 +123,9 @@ impl Office {
         match self.ask(&remote, exchange::Question::Roaming(check), until).await {
             Ok(exchange::Answer::Roaming { result, reason, age_ms, visited, method, .. }) => {
                 let visited = visited.and_then(|code| code.as_bytes().try_into().ok());
+                let visited = visited.filter(|code: &[u8; 2]| code.iter().all(u8::is_ascii_uppercase));
                 let method_known = method.unwrap_or(Method::Hlr);
-                self.keep(number, Holder::Member(id), result, visited, method_known);
+                self.keep(number, Holder::Member(id), result, visited, method_known, age_ms);
                 (of_status(result, reason), age_ms, method, visited)
             }
             Ok(_) => (Outcome::Unknown(Unknown::BadAnswer), None, None, None),
@@ -132,14 +133,24 @@ impl Office {
         }
     }
 
-    fn keep(&self, number: Number, by: Holder, status: Status, visited: Option<[u8; 2]>, method: Method) {
-        let known_ms = now_ms();
+    /// Remembers an answer from when it was true, so that a memory of a memory grows no older.
+    fn keep(
+        &self,
+        number: Number,
+        by: Holder,
+        status: Status,
+        visited: Option<[u8; 2]>,
+        method: Method,
+        age_ms: Option<u64>,
+    ) {
+        let now_ms = now_ms();
+        let known_ms = now_ms.saturating_sub_unsigned(age_ms.unwrap_or(0));
         if let Some(shared) = self.shared.clone().filter(|_| status != Status::Unknown) {
             tokio::task::spawn_local(async move {
                 shared.keep_roaming(number, status, visited, known_ms).await;
             });
         }
-        self.cache.borrow_mut().put(number, Cached { status, visited, method, by, known_ms }, known_ms);
+        self.cache.borrow_mut().put(number, Cached { status, visited, method, by, known_ms }, now_ms);
     }
 
     async fn initiation(
@@ -151,6 +162,8 @@ impl Office {
         called: Party,
         until: Instant,
     ) -> Told {
+        let kept_since = self.kept_since(exchange, holder);
+        let holder = if kept_since.is_some() { Holder::Us } else { holder };
         let by = name(exchange, holder);
         let told = |outcome: Outcome<Initiation>, age_ms| Told {
             answer: Answer::Initiation(outcome.into_fact()),
@@ -169,7 +182,8 @@ impl Office {
         let id = match holder {
             Holder::Us => {
                 let key = super::call_key(token_key, calling, called, redirecting, day(call.time_ms));
-                let answer = self.was_initiated(exchange, key, until).await;
+                let since = kept_since.unwrap_or(self.started);
+                let answer = self.was_initiated(exchange, key, since, until).await;
                 return told(of_initiated(answer.0), answer.1.map(u64::from));
             }
             Holder::Member(id) if !exchange.member(id).capabilities.initiation_check => {
@@ -220,8 +234,8 @@ impl Office {
         {
             return remote.clone();
         }
-        let remote =
-            Remote::new(member.clone(), &exchange.name, exchange.signer.clone(), self.keeper.clone());
+        let (signer, counts, keeper) = (exchange.signer.clone(), self.counts.clone(), self.keeper.clone());
+        let remote = Remote::new(member.clone(), &exchange.name, signer, counts, keeper);
         remotes.insert(member.name.clone(), remote.clone());
         remote
     }

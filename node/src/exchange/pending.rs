@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 use super::answering::Sources;
 use super::counts::Counts;
 use super::remote::Remote;
-use super::server::Guest;
+use super::server::{Crowd, Guest};
 use super::shared::Shared;
 use super::{HandedOver, Job, about, register};
 use crate::config::Setup;
@@ -47,6 +47,7 @@ pub struct Office {
     pub cache: RefCell<RoamingCache>,
     pub remotes: RefCell<HashMap<String, Rc<Remote>>>,
     pub guests: RefCell<HashMap<String, Guest>>,
+    pub crowd: Crowd,
     pub started: Instant,
     pub sources: RefCell<Option<Rc<Sources>>>,
     /// What the feed said of own subscribers.
@@ -93,6 +94,7 @@ impl Office {
             cache: RefCell::new(RoamingCache::new(CACHED)),
             remotes: RefCell::default(),
             guests: RefCell::default(),
+            crowd: Crowd::default(),
             started: Instant::now(),
             sources: RefCell::default(),
             locations: RefCell::default(),
