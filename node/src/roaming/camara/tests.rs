@@ -219,13 +219,18 @@ fn a_kept_connection_that_was_closed_costs_no_answer() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         spawn_local(async move {
+            let mut is_patient = false;
             loop {
-                // Promises to keep the connection, and closes it.
+                // Promises to keep the connection, and closes it, now at once, now as the next question comes.
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut bytes = [0; 4096];
                 let _ = stream.read(&mut bytes).await;
                 let answer = "HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"roaming\":false}";
                 stream.write_all(answer.as_bytes()).await.unwrap();
+                is_patient = !is_patient;
+                if is_patient {
+                    let _ = stream.read(&mut bytes).await;
+                }
             }
         });
         let camara = camara(&format!("http://127.0.0.1:{port}"));

@@ -197,6 +197,7 @@ fn garbage_is_no_answer_and_no_panic() {
         frame(""),
         frame("GET_REPLY"),
         frame("GET_REPLY 1 subscriber.by-msisdn-77010000002.info \nid\t1\nmsisdn\t77010000002"),
+        frame("GET_REPLY 1 subscriber.by-id-1.info \nid\t1\nmsisdn\t77010000001\nvlr_number\t9053"),
         frame(&record("")),
         frame(&record("\nid\t1\nmsisdn\t77010000002")),
         frame(&record("\u{0}\t\t\t\n\n\nmsisdn\n\u{fffd}")),
