@@ -223,13 +223,27 @@ pub fn run(play: &Play) -> io::Result<(Vec<Phase>, Memory)> {
     Ok((phases, Memory { open, before_mb, after_mb: beta.own_mb() }))
 }
 
-/// beta makes these calls, each once.
+/// beta makes these calls; what got no answer is made again, more slowly.
 fn register(beta: &Server, pairs: &[Pair], calls_per_s: f64) -> io::Result<()> {
+    let mut left = pairs.to_vec();
+    for round in 0..6 {
+        left = made(beta, &left, calls_per_s / f64::from(1 << round))?;
+        if left.is_empty() {
+            return Ok(());
+        }
+    }
+    Err(io::Error::other(format!("beta did not answer {} of {} calls", left.len(), pairs.len())))
+}
+
+/// Makes calls, and gives back those that got no answer.
+fn made(beta: &Server, pairs: &[Pair], calls_per_s: f64) -> io::Result<Vec<Pair>> {
     let target = beta.address.to_string();
     let mut wire = Datagrams::open(beta.address, PATIENCE)?;
-    let first = sequence_now();
-    let (start, mut sent, mut answered) = (Instant::now(), 0, 0);
-    while answered < pairs.len() && start.elapsed().as_secs_f64() < pairs.len() as f64 / calls_per_s + 2.0 {
+    let (first, start) = (sequence_now(), Instant::now());
+    let end_s = pairs.len() as f64 / calls_per_s + 0.5;
+    let mut answered = vec![false; pairs.len()];
+    let (mut sent, mut left) = (0, pairs.len());
+    while left > 0 && start.elapsed().as_secs_f64() < end_s {
         let due = (start.elapsed().as_secs_f64() * calls_per_s) as usize;
         let end = due.min(pairs.len()).min(sent + BURST);
         for (n, pair) in pairs.iter().enumerate().take(end).skip(sent) {
@@ -237,13 +251,15 @@ fn register(beta: &Server, pairs: &[Pair], calls_per_s: f64) -> io::Result<()> {
         }
         sent = end;
         wire.send()?;
-        wire.receive(&mut |answer| answered += usize::from(read(answer).is_some()))?;
+        wire.receive(&mut |answer| {
+            let n = read(answer).map(|(sequence, _)| sequence.wrapping_sub(first) as usize);
+            if let Some(known) = n.and_then(|n| answered.get_mut(n)) {
+                left -= usize::from(!std::mem::replace(known, true));
+            }
+        })?;
         std::thread::sleep(Duration::from_micros(200));
     }
-    match answered * 100 >= pairs.len() * 99 {
-        true => Ok(()),
-        false => Err(io::Error::other(format!("beta answered {answered} of {} calls", pairs.len()))),
-    }
+    Ok(pairs.iter().zip(answered).filter(|(_, answered)| !answered).map(|(pair, _)| *pair).collect())
 }
 
 /// A number that no call before has: a node knows calls again for a while.
@@ -271,7 +287,7 @@ impl Load<'_> {
         let (begin, end) = (WARM_UP, WARM_UP + self.measured);
         let mut answered: Vec<bool> = vec![false; (end.as_secs_f64() * self.calls_per_s) as usize + 1];
         let mut latencies_ns: Vec<u32> = Vec::with_capacity(answered.len());
-        let (mut next, mut sent, mut blocked, mut cpu) = (0u64, 0u64, 0, None);
+        let (mut next, mut sent, mut blocked, mut cpu) = (0u64, 0u64, 0, None::<[f64; 2]>);
         let mut acknowledge = Vec::new();
         let start = Instant::now();
         let cpu_now = || [seconds_of(self.server), seconds_of(self.also)];
@@ -280,6 +296,10 @@ impl Load<'_> {
             let now = start.elapsed();
             if cpu.is_none() && now >= begin {
                 cpu = Some(cpu_now());
+            }
+            if let Some(begun) = cpu.filter(|_| now >= end && cpu_s == [0.0; 2]) {
+                let over = cpu_now();
+                cpu_s = [over[0] - begun[0], over[1] - begun[1]];
             }
             if now >= end + PATIENCE {
                 break;
@@ -291,11 +311,6 @@ impl Load<'_> {
                 });
                 sent += u64::from(due(next) >= begin && !pair(next).is_aside);
                 next += 1;
-                if due(next) >= end {
-                    let begun = cpu.unwrap_or_default();
-                    let over = cpu_now();
-                    cpu_s = [over[0] - begun[0], over[1] - begun[1]];
-                }
             }
             wire.send()?;
             wire.receive(&mut |answer| {

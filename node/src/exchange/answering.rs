@@ -136,10 +136,11 @@ impl Office {
             if let Some(age_ms) = self.calls.check(key, now_ms()) {
                 return (Initiated::Initiated, Some(age_ms));
             }
-            if Instant::now() >= give_up {
+            let left = give_up.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 break;
             }
-            sleep(LOOK).await;
+            sleep(left.min(LOOK)).await;
         }
         // What stood in the memory of the process before is lost: nobody's call is cut for that.
         match since.elapsed() < Duration::from_secs(exchange.ttl_s.into()) {
