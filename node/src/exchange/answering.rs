@@ -146,10 +146,11 @@ impl Office {
             {
                 return (Initiated::Initiated, Some(age_ms));
             }
-            if Instant::now() >= give_up {
+            let left = give_up.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 break;
             }
-            sleep(if self.shared.is_some() { LOOK_ELSEWHERE } else { LOOK }).await;
+            sleep(left.min(if self.shared.is_some() { LOOK_ELSEWHERE } else { LOOK })).await;
         }
         // What stood in the memory of the process before is lost: nobody's call is cut for that.
         match since.elapsed() < Duration::from_secs(exchange.ttl_s.into()) {

@@ -13,10 +13,13 @@ use tokio::time::Instant;
 
 use super::counts::What;
 use super::pending::Office;
-use super::remote::{Failure, Remote};
+use super::remote::{Failure, Lane, Remote};
 use super::{Told, on_the_wire};
 use crate::config::{Exchange, Setup};
 use crate::store::now_ms;
+
+/// How long a member may look for a call at first, ms.
+const QUICK_MS: u32 = 1;
 
 /// What came of a question, before a rule sees it.
 enum Outcome<T> {
@@ -120,7 +123,7 @@ impl Office {
             deadline_ms: patience(until),
             ingress: exchange.name.clone(),
         };
-        match self.ask(&remote, exchange::Question::Roaming(check), until).await {
+        match self.ask(&remote, exchange::Question::Roaming(check), Lane::Patient, until).await {
             Ok(exchange::Answer::Roaming { result, reason, age_ms, visited, method, .. }) => {
                 let visited = visited.and_then(|code| code.as_bytes().try_into().ok());
                 let visited = visited.filter(|code: &[u8; 2]| code.iter().all(u8::is_ascii_uppercase));
@@ -193,7 +196,7 @@ impl Office {
         };
         let remote = self.remote(exchange, id);
         let day = day(call.time_ms);
-        let check = Check {
+        let mut check = Check {
             id: remote.id(),
             role: Role::Terminating,
             calling: on_the_wire(token_key, calling, day),
@@ -201,9 +204,25 @@ impl Office {
             redirecting: redirecting.map(|number| on_the_wire(token_key, number, day)),
             seen_ms: call.time_ms,
             ingress: ingress(call.class),
-            deadline_ms: patience(until),
+            deadline_ms: QUICK_MS.min(patience(until)),
         };
-        match self.ask(&remote, exchange::Question::Check(check), until).await {
+        let quick = self.ask(&remote, exchange::Question::Check(check.clone()), Lane::Quick, until).await;
+        let is_there = !matches!(
+            quick,
+            Ok(exchange::Answer::Initiation {
+                result: Initiated::NotInitiated | Initiated::Unknown,
+                reason: None | Some(WhyUnknown::Timeout),
+                ..
+            })
+        );
+        let outcome = if is_there || Instant::now() >= until {
+            quick
+        } else {
+            // Its registration may be on its way: the member waits for it, and no other call waits too.
+            (check.id, check.deadline_ms) = (remote.id(), patience(until));
+            self.ask(&remote, exchange::Question::Check(check), Lane::Patient, until).await
+        };
+        match outcome {
             Ok(exchange::Answer::Initiation { result, age_ms, .. }) => {
                 told(of_initiated(result), age_ms.map(u64::from))
             }
@@ -216,10 +235,11 @@ impl Office {
         &self,
         remote: &Rc<Remote>,
         question: exchange::Question,
+        lane: Lane,
         until: Instant,
     ) -> Result<exchange::Answer, Failure> {
         let started = Instant::now();
-        let outcome = remote.ask(question, until).await;
+        let outcome = remote.ask(question, lane, until).await;
         self.counts.took(started.elapsed());
         self.counts.is_now(&remote.member.name, remote.state());
         outcome

@@ -23,9 +23,18 @@ use crate::config::{Credential, Member};
 use crate::letters::{self, Keeper};
 use crate::store::now_ms;
 
-/// Letters under way at once: what comes meanwhile travels together in the next.
-const LETTERS: usize = 4;
-/// Questions that may wait for one member.
+/// Questions that travel apart: one letter is answered when its slowest question is.
+#[derive(Clone, Copy)]
+pub enum Lane {
+    /// Answered from memory.
+    Quick,
+    /// The member looks again, or asks somebody itself.
+    Patient,
+}
+
+/// Letters under way at once, by lane: what comes meanwhile travels together in the next.
+const LETTERS: [usize; 2] = [4, 16];
+/// Questions that may wait for one member, in each lane.
 const WAITING: usize = 8192;
 /// After so many letters without an answer a connection is given up.
 const SILENT: u32 = 3;
@@ -54,8 +63,8 @@ pub struct Remote {
     counts: Arc<Counts>,
     keeper: Keeper,
     breaker: RefCell<Breaker>,
-    waiting: RefCell<VecDeque<Waiting>>,
-    under_way: Cell<usize>,
+    waiting: [RefCell<VecDeque<Waiting>>; 2],
+    under_way: [Cell<usize>; 2],
     /// Letters without an answer, one after another.
     silent: Cell<u32>,
     open: Mutex<Option<Open>>,
@@ -93,8 +102,8 @@ impl Remote {
             counts,
             keeper,
             breaker: RefCell::new(Breaker::new(BreakerLimits::default())),
-            waiting: RefCell::default(),
-            under_way: Cell::new(0),
+            waiting: Default::default(),
+            under_way: Default::default(),
             silent: Cell::new(0),
             open: Mutex::new(None),
             next: Cell::new(0),
@@ -114,13 +123,18 @@ impl Remote {
     }
 
     /// Asks, and waits no longer than `until`.
-    pub async fn ask(self: &Rc<Self>, question: Question, until: Instant) -> Result<Answer, Failure> {
+    pub async fn ask(
+        self: &Rc<Self>,
+        question: Question,
+        lane: Lane,
+        until: Instant,
+    ) -> Result<Answer, Failure> {
         if !self.breaker.borrow_mut().may_ask(now_ms()) {
             return Err(Failure::Unreachable);
         }
         let (reply, answer) = oneshot::channel();
         {
-            let mut waiting = self.waiting.borrow_mut();
+            let mut waiting = self.waiting[lane as usize].borrow_mut();
             if waiting.len() >= WAITING {
                 waiting.retain(|waiting| !waiting.reply.is_closed());
             }
@@ -129,7 +143,7 @@ impl Remote {
             }
             waiting.push_back(Waiting { question, until, reply });
         }
-        self.pump();
+        self.pump(lane);
         let outcome = match timeout_at(until, answer).await {
             Ok(Ok(outcome)) => outcome,
             _ => Err(Failure::Timeout),
@@ -144,11 +158,12 @@ impl Remote {
     }
 
     /// Sends what waits, as far as letters may be under way.
-    fn pump(self: &Rc<Self>) {
-        while self.under_way.get() < LETTERS {
+    fn pump(self: &Rc<Self>, lane: Lane) {
+        let under_way = &self.under_way[lane as usize];
+        while under_way.get() < LETTERS[lane as usize] {
             let mut letter = Vec::new();
             {
-                let mut waiting = self.waiting.borrow_mut();
+                let mut waiting = self.waiting[lane as usize].borrow_mut();
                 while letter.len() < MOST_ITEMS
                     && let Some(next) = waiting.pop_front()
                 {
@@ -160,12 +175,13 @@ impl Remote {
             if letter.is_empty() {
                 return;
             }
-            self.under_way.set(self.under_way.get() + 1);
+            under_way.set(under_way.get() + 1);
             let remote = self.clone();
             tokio::task::spawn_local(async move {
                 remote.carry(letter).await;
-                remote.under_way.set(remote.under_way.get() - 1);
-                remote.pump();
+                let under_way = &remote.under_way[lane as usize];
+                under_way.set(under_way.get() - 1);
+                remote.pump(lane);
             });
         }
     }
