@@ -15,7 +15,7 @@ use crate::store::now_ms;
 const CORRELATOR: HeaderName = HeaderName::from_static("x-correlator");
 
 fn no_exchange() -> Problem {
-    Problem::new(Kind::NotFound, "this node is in no exchange: configure [exchange]")
+    Problem::new(Kind::NotConfigured, "this node is in no exchange: configure [exchange]")
 }
 
 impl Desk {
@@ -53,7 +53,7 @@ impl Desk {
         self.asker(&setup.http, &head.headers, has_certificate)?;
         let is_fed = setup.roaming.as_ref().is_some_and(|roaming| roaming.feed.is_some());
         let Some(line) = self.line.as_ref().filter(|_| is_fed) else {
-            return Err(Problem::new(Kind::NotFound, "no feed is taken: set feed-numbers in [roaming]"));
+            return Err(Problem::new(Kind::NotConfigured, "no feed is taken: set feed-numbers in [roaming]"));
         };
         let body = self.body(&setup, true, body).await?;
         let updates = parse_updates(&body).map_err(|what| Problem::new(Kind::InvalidCall, what))?;
