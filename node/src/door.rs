@@ -110,7 +110,6 @@ impl Door<'_> {
         {
             return self.pass_back(proxy, parser, message, peer, out);
         }
-        let source = peer.address;
         let (request, outcome) = parser.parse(message);
         let Some(request) = request else {
             self.stats.ignored.add(1);
@@ -124,7 +123,7 @@ impl Door<'_> {
         let target = peer.answer_to(&via);
         let transaction = self.recent.transaction(&request, &via);
         let tag = transaction.tag();
-        let reply = Reply { setup, request: &request, message, via: &via, tag, peer, source };
+        let reply = Reply { setup, request: &request, message, via: &via, tag, peer };
         if let Some(line) = self.line
             && matches!(request.method, Method::Invite | Method::Ack | Method::Cancel)
             && self.recent.known(transaction, moment.now_ms).is_some_and(|known| known.is_asked)
@@ -198,8 +197,7 @@ impl Door<'_> {
             return;
         }
         let tag = self.recent.transaction(&request, &via).tag();
-        let source = peer.address;
-        let reply = Reply { setup: self.setup, request: &request, message, via: &via, tag, peer, source };
+        let reply = Reply { setup: self.setup, request: &request, message, via: &via, tag, peer };
         reply.warn(out, status, what);
     }
 
@@ -210,7 +208,7 @@ impl Door<'_> {
     }
 
     fn invite(&mut self, reply: &Reply, transaction: Transaction, moment: Moment, out: &mut Vec<u8>) {
-        let trunk = self.setup.sources.trunk(reply.source.ip());
+        let trunk = self.setup.sources.trunk(reply.peer.address.ip());
         // This server never makes a dialog.
         if trunk.is_some() && is_within_dialog(reply.request) {
             self.stats.refused_requests.add(1);
@@ -281,9 +279,7 @@ impl Door<'_> {
         let (Some(request), _) = parser.parse(message) else { return peer.destination() };
         let Some(via) = request.value(Name::Via).and_then(Via::parse) else { return peer.destination() };
         let tag = self.recent.transaction(&request, &via).tag();
-        let source = peer.address;
-        Reply { setup: self.setup, request: &request, message, via: &via, tag, peer, source }
-            .plain(out, status);
+        Reply { setup: self.setup, request: &request, message, via: &via, tag, peer }.plain(out, status);
         peer.answer_to(&via)
     }
 

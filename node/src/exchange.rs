@@ -12,6 +12,7 @@ mod remote;
 mod server;
 mod shared;
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -168,7 +169,14 @@ impl Line {
     /// Notes a call that passes, so that others can ask whether it came from here.
     #[inline]
     pub fn register(&self, setup: &Setup, call: &Call, verdict: &Verdict) {
-        register(setup, call, verdict, |key, now_ms, ttl_s| {
+        if verdict.treatment != Treatment::Block {
+            self.note(setup, call);
+        }
+    }
+
+    /// Notes a call, whoever judged it.
+    pub fn note(&self, setup: &Setup, call: &Call) {
+        register(setup, call, |key, now_ms, ttl_s| {
             self.calls.register(key, now_ms, ttl_s);
             if self.is_shared {
                 let _ = self.jobs.try_send(Job::Share(key, now_ms, ttl_s));
@@ -182,10 +190,8 @@ impl Line {
     }
 }
 
-fn register(setup: &Setup, call: &Call, verdict: &Verdict, mut note: impl FnMut(CallKey, i64, u32)) {
-    let Some(exchange) = setup.exchange.as_ref().filter(|_| verdict.treatment != Treatment::Block) else {
-        return;
-    };
+fn register(setup: &Setup, call: &Call, mut note: impl FnMut(CallKey, i64, u32)) {
+    let Some(exchange) = &setup.exchange else { return };
     for calling in [call.calling, call.presentation] {
         let Some(calling) = calling.number() else { continue };
         let redirecting = call.redirecting.number();
@@ -220,6 +226,26 @@ fn on_the_wire(token_key: Option<&TokenKey>, number: Number, day: i64) -> WireNu
     match token_key {
         Some(key) => key.token(number, day),
         None => WireNumber::clear(number),
+    }
+}
+
+/// Ids of letters and questions, never used twice, also not by the process before.
+struct Ids {
+    prefix: u64,
+    next: Cell<u64>,
+}
+
+impl Ids {
+    fn new() -> Ids {
+        let mut prefix = [0; 8];
+        aws_lc_rs::rand::fill(&mut prefix).expect("the system gives random bytes");
+        Ids { prefix: u64::from_ne_bytes(prefix), next: Cell::new(0) }
+    }
+
+    fn next(&self) -> String {
+        let n = self.next.get();
+        self.next.set(n + 1);
+        format!("{:016x}-{n:x}", self.prefix)
     }
 }
 

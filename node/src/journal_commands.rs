@@ -29,14 +29,28 @@ pub enum JournalCommand {
     RotateKeys,
 }
 
+/// The time asked about.
 #[derive(Args)]
-pub struct QueryArgs {
+struct Period {
     /// From this time on: 2026-03-02T12:00:00Z, or seconds since 1970
     #[arg(long, value_name = "TIME")]
     from: Option<String>,
     /// Before this time
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
+}
+
+impl Period {
+    /// From, and until, in ms since 1970.
+    fn read(&self) -> Result<(Option<i64>, Option<i64>), String> {
+        Ok((time(self.from.as_ref(), "from")?, time(self.until.as_ref(), "until")?))
+    }
+}
+
+#[derive(Args)]
+pub struct QueryArgs {
+    #[command(flatten)]
+    period: Period,
     /// Calling, presentation, called or redirecting number in E.164; the search is written down
     #[arg(long, value_name = "N")]
     number: Option<String>,
@@ -107,12 +121,8 @@ fn segments_of(directory: &Path) -> PathBuf {
 
 #[derive(Args)]
 pub struct LettersArgs {
-    /// From this time on: 2026-03-02T12:00:00Z, or seconds since 1970
-    #[arg(long, value_name = "TIME")]
-    from: Option<String>,
-    /// Before this time
-    #[arg(long, value_name = "TIME")]
-    until: Option<String>,
+    #[command(flatten)]
+    period: Period,
     /// Calling, called or redirecting number in E.164
     #[arg(long, value_name = "N")]
     number: Option<String>,
@@ -129,7 +139,7 @@ pub struct LettersArgs {
 
 impl LettersArgs {
     fn run(self, origin: &Origin, out: &mut impl Write) -> Outcome {
-        let LettersArgs { from, until, number, member, directory, keys } = self;
+        let LettersArgs { period, number, member, directory, keys } = self;
         let configured = match (&directory, &keys) {
             (Some(_), Some(_)) => None,
             _ => Some(config::load_journal(origin)?.0),
@@ -137,12 +147,8 @@ impl LettersArgs {
         let usual = |of: fn(&Journal) -> &PathBuf| configured.as_ref().map(of).cloned().unwrap_or_default();
         let directory = directory.unwrap_or_else(|| usual(|journal| &journal.directory));
         let keys = Keys::of_numbers(&keys.unwrap_or_else(|| usual(|journal| &journal.keys)))?;
-        let wanted = Wanted {
-            from_ms: time(from.as_ref(), "from")?,
-            until_ms: time(until.as_ref(), "until")?,
-            number: number.as_deref().map(e164).transpose()?,
-            member,
-        };
+        let (from_ms, until_ms) = period.read()?;
+        let wanted = Wanted { from_ms, until_ms, number: number.as_deref().map(e164).transpose()?, member };
         let shown = directory.display().to_string();
         Ok(letters::print(&directory, &keys, &wanted, out)
             .map_err(|error| format!("{shown}: letters: {error}"))?)
@@ -165,12 +171,8 @@ fn e164(text: &str) -> Result<numbering::Number, String> {
 /// `qalqan scorecard`: which verdicts count, and how they are shown.
 #[derive(Args)]
 pub struct ScorecardArgs {
-    /// From this time on: 2026-03-02T12:00:00Z, or seconds since 1970
-    #[arg(long, value_name = "TIME")]
-    from: Option<String>,
-    /// Before this time
-    #[arg(long, value_name = "TIME")]
-    until: Option<String>,
+    #[command(flatten)]
+    period: Period,
     /// Ingress trunk by its name
     #[arg(long, value_name = "NAME")]
     trunk: Option<String>,
@@ -183,10 +185,9 @@ pub struct ScorecardArgs {
 
 impl ScorecardArgs {
     pub fn run(self, origin: &Origin, out: &mut impl Write) -> Outcome {
-        let ScorecardArgs { from, until, trunk, format, directory } = self;
+        let ScorecardArgs { period, trunk, format, directory } = self;
         let args = QueryArgs {
-            from,
-            until,
+            period,
             number: None,
             rule: None,
             verdict: None,
@@ -268,9 +269,10 @@ impl QueryArgs {
         {
             return Err(format!("--verdict {name}: allow, mark, withhold or block"));
         }
+        let (from_ms, until_ms) = self.period.read()?;
         Ok(Query {
-            from_ms: time(self.from.as_ref(), "from")?,
-            until_ms: time(self.until.as_ref(), "until")?,
+            from_ms,
+            until_ms,
             number: self.number.as_deref().map(e164).transpose()?,
             rule: rule.transpose()?,
             verdict: self.verdict.clone(),

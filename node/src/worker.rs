@@ -89,9 +89,7 @@ impl Desk {
     ) -> Destination {
         let start = out.len();
         let answered = catch_unwind(AssertUnwindSafe(|| {
-            let journal_failing = self.journal.is_failing();
             let (mut door, parser) = self.door(settled);
-            door.journal_failing = journal_failing;
             door.handle(parser, message, peer, moment, out)
         }));
         answered.unwrap_or_else(|_| {
@@ -122,8 +120,8 @@ impl Desk {
 
     fn door(&mut self, settled: Option<Verdict>) -> (Door<'_>, &mut Parser) {
         let Desk { setup, journal, stats, recent, parser, line } = self;
-        let (setup, line) = (setup.load(), line.as_ref());
-        (Door { setup, recent, journal, stats, journal_failing: false, line, settled }, parser)
+        let (setup, line, journal_failing) = (setup.load(), line.as_ref(), journal.is_failing());
+        (Door { setup, recent, journal, stats, journal_failing, line, settled }, parser)
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use exchange::{Capabilities, Directory, Holder, MemberId, Signer, TokenKey, Verifier};
+use exchange::{Capabilities, Directory, Holder, MemberId, Signer, TokenKey, Verifier, WireNumber};
 use journal::sha256;
 use numbering::{Number, Prefix};
 use screening::Policy;
@@ -112,6 +112,11 @@ impl Exchange {
     pub fn member_named(&self, name: &str) -> Option<MemberId> {
         let place = self.members.binary_search_by(|member| member.name.as_str().cmp(name)).ok()?;
         Some(MemberId(place as u16))
+    }
+
+    /// Whether a number of a check travels as members of this exchange agreed: as a hash, or in clear.
+    pub fn is_agreed_form(&self, number: &WireNumber) -> bool {
+        number.is_token() == self.token_key.is_some()
     }
 
     /// Who holds a number: portability first, then ranges.

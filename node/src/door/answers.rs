@@ -24,12 +24,11 @@ pub struct Reply<'r> {
     pub via: &'r Via<'r>,
     pub tag: u64,
     pub peer: Peer,
-    pub source: SocketAddr,
 }
 
 impl Reply<'_> {
     fn start<'b>(&self, out: &'b mut Vec<u8>, status: &str) -> Answer<'b> {
-        Answer::start(out, self.request, self.via, status, self.tag, self.source)
+        Answer::start(out, self.request, self.via, status, self.tag, self.peer.address)
     }
 
     /// An answer without more to say.
@@ -101,7 +100,7 @@ impl Reply<'_> {
 
     fn pass(&self, out: &mut Vec<u8>, call: &Call, verdict: &Verdict) {
         let sip = &self.setup.sip;
-        let identity = Identity::of(call, verdict, self.source);
+        let identity = Identity::of(call, verdict, self.peer.address);
         let status = match sip.allow {
             Allow::Redirect => "302 Moved Temporarily",
             Allow::NotFound => "404 Not Found",
@@ -156,7 +155,7 @@ impl Reply<'_> {
         }
         match onward {
             Some(onward) => out.extend_from_slice(onward.as_bytes()),
-            None => push_address(out, self.source),
+            None => push_address(out, self.peer.address),
         }
     }
 }

@@ -235,7 +235,7 @@ impl Door<'_> {
         out: &mut Vec<u8>,
     ) {
         let (request, proxy) = (reply.request, sender.proxy);
-        let identity = judged.and_then(|(call, verdict)| Identity::of(call, verdict, reply.source));
+        let identity = judged.and_then(|(call, verdict)| Identity::of(call, verdict, reply.peer.address));
         let label = judged.and_then(|(_, verdict)| verdict.treatment.label());
         let display = label.and_then(|label: Label| proxy.display[label as usize]);
         let from = match display {
@@ -255,7 +255,7 @@ impl Door<'_> {
             connection,
             kept_from: kept.as_deref(),
             previous: reply.via,
-            source: reply.source,
+            source: reply.peer.address,
             uri: uri.as_ref().map(|uri| uri as &dyn Display),
             takes_route: sender.routed.is_some(),
             record_route: (proxy.record_route && request.method == Method::Invite).then_some(&record_route),

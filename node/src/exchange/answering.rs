@@ -68,9 +68,8 @@ impl Office {
         let Registration { id, calling, presentation, called, redirecting, time_ms, ttl_s, .. } =
             registration;
         let exchange = setup.exchange.as_ref().ok_or(Fault::NotSupported)?;
-        let names: Vec<_> = [Some(calling), presentation.as_ref(), Some(called), redirecting.as_ref()].into();
-        let is_this_form = |name: &&exchange::WireNumber| name.is_token() == exchange.token_key.is_some();
-        if !names.iter().flatten().all(is_this_form) {
+        let names = [Some(calling), presentation.as_ref(), Some(called), redirecting.as_ref()];
+        if !names.into_iter().flatten().all(|name| exchange.is_agreed_form(name)) {
             return Err(Fault::NotThisForm);
         }
         // A hash does not say whose number it is: the member answers for it by its signature.
@@ -95,8 +94,8 @@ impl Office {
     async fn check(&self, setup: &Setup, check: &Check) -> Result<Answer, Fault> {
         let Check { id, calling, called, redirecting, deadline_ms, .. } = check;
         let exchange = setup.exchange.as_ref().ok_or(Fault::NotSupported)?;
-        let is_this_form = |name: &exchange::WireNumber| name.is_token() == exchange.token_key.is_some();
-        if !is_this_form(calling) || !is_this_form(called) || !redirecting.as_ref().is_none_or(is_this_form) {
+        let names = [Some(calling), Some(called), redirecting.as_ref()];
+        if !names.into_iter().flatten().all(|name| exchange.is_agreed_form(name)) {
             return Err(Fault::NotThisForm);
         }
         let asked = redirecting.as_ref().unwrap_or(calling).number();

@@ -66,20 +66,21 @@ impl Office {
         number: Number,
         until: Instant,
     ) -> Told {
+        let remembered = |status, visited, known_ms: i64| Told {
+            answer: Answer::Roaming(of_status(status, None).into_fact()),
+            by: name(exchange, holder),
+            age_ms: Some(now_ms().abs_diff(known_ms)),
+            method: Some(Method::Cache),
+            visited,
+        };
         let cached = self.cache.borrow_mut().get(number, now_ms());
-        let cached = cached.filter(|cached| cached.by == holder);
-        if let Some(Cached { status, visited, known_ms, .. }) = cached {
-            let by = name(exchange, holder);
-            let age_ms = Some(now_ms().abs_diff(known_ms));
-            let answer = Answer::Roaming(of_status(status, None).into_fact());
-            return Told { answer, by, age_ms, method: Some(Method::Cache), visited };
+        if let Some(Cached { status, visited, known_ms, .. }) = cached.filter(|cached| cached.by == holder) {
+            return remembered(status, visited, known_ms);
         }
         if let Some(shared) = &self.shared
             && let Some((status, visited, known_ms)) = shared.roaming(number).await
         {
-            let answer = Answer::Roaming(of_status(status, None).into_fact());
-            let (by, age_ms) = (name(exchange, holder), Some(now_ms().abs_diff(known_ms)));
-            return Told { answer, by, age_ms, method: Some(Method::Cache), visited };
+            return remembered(status, visited, known_ms);
         }
         let (outcome, age_ms, method, visited) = match holder {
             Holder::Us => {

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use call::{Call, Verdict};
+use call::{Call, Treatment, Verdict};
 use exchange::{CallKey, Calls, RoamingCache};
 use screening::Screening;
 use socket2::Socket;
@@ -23,7 +23,7 @@ use super::counts::Counts;
 use super::remote::Remote;
 use super::server::{Crowd, Guest};
 use super::shared::Shared;
-use super::{HandedOver, Job, about, register};
+use super::{HandedOver, Ids, Job, about, register};
 use crate::config::Setup;
 use crate::connections::Connections;
 use crate::door::{Destination, Peer};
@@ -58,8 +58,8 @@ pub struct Office {
     desk: RefCell<Desk>,
     connections: Arc<Connections>,
     pending: RefCell<HashMap<Transaction, Rc<Pending>>>,
-    next: Cell<u64>,
-    prefix: u64,
+    /// Of letters of answers.
+    pub ids: Ids,
 }
 
 /// A call that waits for answers, or its final answer for an ACK.
@@ -85,8 +85,6 @@ impl Office {
         let loaded = setup.load_full();
         let exchange = loaded.exchange.as_ref().filter(|exchange| !exchange.shared.is_empty());
         let shared = exchange.map(|exchange| Shared::start(exchange.shared.clone(), &exchange.shared_secret));
-        let mut prefix = [0; 8];
-        aws_lc_rs::rand::fill(&mut prefix).expect("the system gives random bytes");
         Rc::new(Office {
             setup,
             counts,
@@ -103,16 +101,8 @@ impl Office {
             desk: RefCell::new(desk),
             connections,
             pending: RefCell::default(),
-            next: Cell::new(0),
-            prefix: u64::from_ne_bytes(prefix),
+            ids: Ids::new(),
         })
-    }
-
-    /// An id for a letter of answers, never used twice.
-    pub fn next_id(&self) -> String {
-        let n = self.next.get();
-        self.next.set(n + 1);
-        format!("{:016x}-{n:x}", self.prefix)
     }
 
     /// Notes a call here and for other nodes of this operator.
@@ -197,7 +187,9 @@ impl Office {
         let mut out = Vec::new();
         let to = self.desk.borrow_mut().conclude(&pending.message, pending.peer, moment, verdict, &mut out);
         if !pending.is_cancelled.get() {
-            register(setup, call, &verdict, |key, now_ms, ttl_s| self.note(key, now_ms, ttl_s));
+            if verdict.treatment != Treatment::Block {
+                register(setup, call, |key, now_ms, ttl_s| self.note(key, now_ms, ttl_s));
+            }
             self.send(&out, to, pending.datagrams.as_deref());
             *pending.answer.borrow_mut() = Some((out, to));
         }

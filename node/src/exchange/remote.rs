@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
+use super::Ids;
 use super::counts::{Counts, What};
 use super::server::{BODY_BYTES, LocalExecutor, PATH};
 use crate::config::{Credential, Member};
@@ -68,9 +69,7 @@ pub struct Remote {
     /// Letters without an answer, one after another.
     silent: Cell<u32>,
     open: Mutex<Option<Open>>,
-    next: Cell<u64>,
-    /// Ids of letters are never used twice, also not by the process before.
-    prefix: u64,
+    ids: Ids,
 }
 
 struct Waiting {
@@ -93,8 +92,6 @@ impl Remote {
         counts: Arc<Counts>,
         keeper: Keeper,
     ) -> Rc<Remote> {
-        let mut prefix = [0; 8];
-        aws_lc_rs::rand::fill(&mut prefix).expect("the system gives random bytes");
         Rc::new(Remote {
             member,
             own_name: own_name.to_owned(),
@@ -106,8 +103,7 @@ impl Remote {
             under_way: Default::default(),
             silent: Cell::new(0),
             open: Mutex::new(None),
-            next: Cell::new(0),
-            prefix: u64::from_ne_bytes(prefix),
+            ids: Ids::new(),
         })
     }
 
@@ -115,11 +111,9 @@ impl Remote {
         self.breaker.borrow().state(now_ms())
     }
 
-    /// An id for a question or a letter, never used twice.
+    /// An id for a question or a letter.
     pub fn id(&self) -> String {
-        let n = self.next.get();
-        self.next.set(n + 1);
-        format!("{:016x}-{n:x}", self.prefix)
+        self.ids.next()
     }
 
     /// Asks, and waits no longer than `until`.

@@ -261,7 +261,7 @@ impl Office {
             let stumble = || refuse(StatusCode::INTERNAL_SERVER_ERROR, "stumble", "a bug: it is counted");
             answers.push(answer.await.map_err(|_| stumble())?);
         }
-        let own = self.next_id();
+        let own = self.ids.next();
         let mut reply = Letter::new(&exchange.name, &member.name, now_ms(), own, answers);
         reply.re = Some(letter.jti);
         let answer = exchange.signer.sign(&reply.to_json());
@@ -300,9 +300,7 @@ impl Guest {
         let (seen, letters) = (Seen::new(SEEN), Rc::default());
         Guest { seen, rate: rate(per_s), per_s, letters, registers: None }
     }
-}
 
-impl Guest {
     fn admit(&mut self, n: u32) -> Result<(), i64> {
         let now_ms = now_ms();
         match self.rate.admit(n, now_ms) {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use call::{Answer, Call, Fact, Initiation, Question, Reason, Rule, Treatment, TrunkClass, Verdict};
+use call::{Answer, Call, Fact, Initiation, Question, TrunkClass};
 use exchange::Holder;
 use numbering::{Number, Party};
 use serde::{Deserialize, Serialize};
@@ -93,7 +93,7 @@ pub fn save(setup: &Setup, exchange: &Exchange, line: &Line, call: &Call) -> boo
     if let Some(Holder::Member(_)) = exchange.holder(&setup.policy, number, call.time_ms) {
         return false;
     }
-    line.register(setup, call, &Verdict::of_rule(Rule::R20, Treatment::Allow, Reason::NothingAgainst));
+    line.note(setup, call);
     true
 }
 
