@@ -300,8 +300,8 @@ proptest! {
         other in any::<u8>(),
     ) {
         let _ = serde_json::from_slice::<Letter<Question>>(&bytes);
-        // One byte of a sound letter is another, or it ends early.
-        let mut letter = include_bytes!("vectors/questions.json").to_vec();
+        // One byte of a sound letter is another, or it ends early. The line end after it is no part of it.
+        let mut letter = include_bytes!("vectors/questions.json").trim_ascii_end().to_vec();
         let place = place % letter.len();
         if let Ok(cut) = serde_json::from_slice::<Letter<Question>>(&letter[..place]) {
             prop_assert!(false, "half a letter: {:?}", cut);
