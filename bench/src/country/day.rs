@@ -121,8 +121,10 @@ impl Draw {
         };
         // Where the called one diverts, his operator answers for the second leg.
         let redirector = if label == L::Diverted { Some(&called) } else { redirecting.as_ref() };
-        let asked = [Some(&calling), redirector].into_iter().flatten();
-        let asked = asked.filter_map(|number| geography::holder(number)).collect();
+        // For a number that nobody here holds whoever hands the call over answers.
+        let of_caller = geography::holder(&calling).or_else(|| geography::taken_by(entry));
+        let of_redirector = redirector.and_then(|number| geography::holder(number));
+        let asked = [of_caller, of_redirector].into_iter().flatten().collect();
         Call { label: index, entry, calling, called, redirecting, expected, asked }
     }
 

@@ -149,3 +149,8 @@ pub fn holder(number: &str) -> Option<Operator> {
         || OPERATORS.into_iter().find(|one| one.ranges().iter().any(|range| digits.starts_with(range)));
     ported().find(|ported| ported.number == number).map(|ported| ported.to).or_else(by_range)
 }
+
+/// Whose trunk a call came in by.
+pub fn taken_by(entry: SocketAddrV4) -> Option<Operator> {
+    OPERATORS.into_iter().find(|one| one.trunks().into_iter().any(|trunk| one.entry(trunk) == entry))
+}
