@@ -6,7 +6,7 @@ use std::time::Duration;
 use bench::contest::{self, Contest};
 use bench::load::{By, Load};
 use bench::pace::Pace;
-use bench::{count, country, flame, floor, hop, journal, judge, lists, load, pace, service};
+use bench::{count, country, exchange, flame, floor, hop, journal, judge, lists, load, pace, service};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -99,6 +99,19 @@ enum Command {
         #[arg(long, default_value = "target/bench/lists")]
         work: PathBuf,
     },
+    /// Operators that ask each other: what it adds to a call, a slow member, open calls
+    Exchange {
+        #[arg(long, default_value_t = 10_000.0)]
+        calls_per_s: f64,
+        /// For each line of the table
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        /// Calls that are open at once in the end
+        #[arg(long, default_value_t = 1_000_000)]
+        open: u32,
+        #[arg(long, default_value = "target/bench/exchange")]
+        work: PathBuf,
+    },
     /// Load one address
     Load {
         target: std::net::SocketAddr,
@@ -144,6 +157,14 @@ fn main() -> Result<()> {
         }
         Command::Lists { entries, one_in, calls, in_order, work } => {
             lists_table(&entries, &one_in, calls, in_order, &work)
+        }
+        Command::Exchange { calls_per_s, seconds, open, work } => {
+            let program = std::env::current_exe()?.with_file_name("qalqan");
+            let measured = Duration::from_secs(seconds);
+            let play = exchange::Play { program: &program, work: &work, calls_per_s, measured, open };
+            let (phases, memory) = exchange::run(&play)?;
+            print!("{}", exchange::table(&phases, &memory));
+            Ok(())
         }
         Command::Load { target, window, seconds, calls_per_s, flood } => {
             let (warm_up, measured) = (Duration::from_secs(1), Duration::from_secs(seconds));

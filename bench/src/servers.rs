@@ -28,7 +28,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn start(name: &'static str, port: u16, command: &mut Command) -> io::Result<Server> {
+    pub fn start(name: &'static str, port: u16, command: &mut Command) -> io::Result<Server> {
         let started = Instant::now();
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let child = child.map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
@@ -83,6 +83,16 @@ impl Server {
         // USER_HZ is 100 on every Linux that Rust's std runs on.
         ticks as f64 / 100.0
     }
+}
+
+/// CPU time of a server's threads, seconds, to the nanosecond; `/proc/PID/stat` counts in hundredths.
+pub fn seconds_of(server: &Server) -> f64 {
+    let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).into_iter().flatten().flatten();
+    let ran = tasks.filter_map(|task| {
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<f64>().ok()
+    });
+    ran.sum::<f64>() / 1e9
 }
 
 /// Keeps the threads that a process has now on these cores, and those that they will start.

@@ -175,15 +175,26 @@ impl RateLimit {
 
     /// Counts `n` items at `now_ms` if they are within the limit; else counts none of them.
     pub fn admit(&mut self, n: u32, now_ms: i64) -> bool {
-        let now_ns = now_ms.saturating_mul(1_000_000);
-        let full_ns = now_ns.saturating_add(self.burst_ns);
-        // Further ahead than a burst was not admitted by this limit: the clock went back, and it begins anew.
-        let busy_ns = if self.busy_until_ns > full_ns { now_ns } else { self.busy_until_ns.max(now_ns) };
-        let next_ns = busy_ns.saturating_add(self.interval_ns * i64::from(n));
+        let (next_ns, full_ns) = self.with(n, now_ms);
         if next_ns > full_ns {
             return false;
         }
         self.busy_until_ns = next_ns;
         true
+    }
+
+    /// In how many milliseconds `n` items would be admitted, if none are before them.
+    pub fn wait_ms(&self, n: u32, now_ms: i64) -> i64 {
+        let (next_ns, full_ns) = self.with(n, now_ms);
+        (next_ns.saturating_sub(full_ns).max(0) + 999_999) / 1_000_000
+    }
+
+    /// Until when the rate would be busy with `n` more, and until when it may be.
+    fn with(&self, n: u32, now_ms: i64) -> (i64, i64) {
+        let now_ns = now_ms.saturating_mul(1_000_000);
+        let full_ns = now_ns.saturating_add(self.burst_ns);
+        // Further ahead than a burst was not admitted by this limit: the clock went back, and it begins anew.
+        let busy_ns = if self.busy_until_ns > full_ns { now_ns } else { self.busy_until_ns.max(now_ns) };
+        (busy_ns.saturating_add(self.interval_ns * i64::from(n)), full_ns)
     }
 }

@@ -3,6 +3,10 @@
 //! Several files in one program: linking one takes longer than running most.
 
 mod exchange;
+mod exchange_bad;
+mod exchange_forged;
+mod exchange_member;
+mod exchange_state;
 mod http;
 mod http_contract;
 mod http_peers;

@@ -8,15 +8,18 @@ use exchange::{
     Cached, Check, Fault, Holder, IngressClass, Initiated, MemberId, Method, RoamingCheck, Role, Status,
     WhyUnknown, WireNumber, day,
 };
-use numbering::{Number, Party};
+use numbering::{Number, Owner, Party};
 use tokio::time::Instant;
 
 use super::counts::What;
 use super::pending::Office;
-use super::remote::{Failure, Remote};
+use super::remote::{Failure, Lane, Remote};
 use super::{Told, on_the_wire};
 use crate::config::{Exchange, Setup};
 use crate::store::now_ms;
+
+/// How long a member may look for a call at first, ms.
+const QUICK_MS: u32 = 1;
 
 /// What came of a question, before a rule sees it.
 enum Outcome<T> {
@@ -35,16 +38,19 @@ impl Office {
         };
         let Some(exchange) = exchange else { return unknown(question, Unknown::NoExchange) };
         let holder = exchange.holder(&setup.policy, about, now_ms());
-        // A number of no member may be a guest's: whoever sent the call is asked.
+        // A foreign number is a guest's, perhaps: whoever sent the call is asked (R13).
+        let is_foreign = || setup.policy.plan.standing(about).owner == Owner::Foreign;
         let holder = holder.or_else(|| match question {
-            Question::Initiation { .. } => setup.sender(call.trunk).map(Holder::Member),
-            Question::Roaming(_) => None,
+            Question::Initiation { .. } if is_foreign() => setup.sender(call.trunk).map(Holder::Member),
+            _ => None,
         });
         let told = match (holder, question) {
             (None, _) => unknown(question, Unknown::NotAMember),
-            (Some(holder), Question::Roaming(number)) => self.roaming(exchange, holder, number, until).await,
+            (Some(holder), Question::Roaming(number)) => {
+                self.roaming(setup, exchange, holder, number, until).await
+            }
             (Some(holder), Question::Initiation { asked, called }) => {
-                self.initiation(exchange, holder, call, asked, called, until).await
+                self.initiation(setup, exchange, holder, call, asked, called, until).await
             }
         };
         let by = if told.by.is_empty() { "nobody" } else { &told.by };
@@ -52,7 +58,14 @@ impl Office {
         told
     }
 
-    async fn roaming(&self, exchange: &Exchange, holder: Holder, number: Number, until: Instant) -> Told {
+    async fn roaming(
+        &self,
+        setup: &Setup,
+        exchange: &Exchange,
+        holder: Holder,
+        number: Number,
+        until: Instant,
+    ) -> Told {
         let cached = self.cache.borrow_mut().get(number, now_ms());
         let cached = cached.filter(|cached| cached.by == holder);
         if let Some(Cached { status, visited, known_ms, .. }) = cached {
@@ -61,12 +74,19 @@ impl Office {
             let answer = Answer::Roaming(of_status(status, None).into_fact());
             return Told { answer, by, age_ms, method: Some(Method::Cache), visited };
         }
+        if let Some(shared) = &self.shared
+            && let Some((status, visited, known_ms)) = shared.roaming(number).await
+        {
+            let answer = Answer::Roaming(of_status(status, None).into_fact());
+            let (by, age_ms) = (name(exchange, holder), Some(now_ms().abs_diff(known_ms)));
+            return Told { answer, by, age_ms, method: Some(Method::Cache), visited };
+        }
         let (outcome, age_ms, method, visited) = match holder {
             Holder::Us => {
-                let found = self.whereabouts(number, until).await;
+                let found = self.whereabouts(setup, number, until).await;
                 let age_ms = found.known_ms.map(|known_ms| now_ms().abs_diff(known_ms));
                 let visited = found.visited;
-                self.keep(number, holder, found.status, visited, found.method);
+                self.keep(number, holder, found.status, visited, found.method, age_ms);
                 (of_status(found.status, found.reason), age_ms, Some(found.method), visited)
             }
             Holder::Member(id) => {
@@ -103,11 +123,12 @@ impl Office {
             deadline_ms: patience(until),
             ingress: exchange.name.clone(),
         };
-        match self.ask(&remote, exchange::Question::Roaming(check), until).await {
+        match self.ask(&remote, exchange::Question::Roaming(check), Lane::Patient, until).await {
             Ok(exchange::Answer::Roaming { result, reason, age_ms, visited, method, .. }) => {
                 let visited = visited.and_then(|code| code.as_bytes().try_into().ok());
+                let visited = visited.filter(|code: &[u8; 2]| code.iter().all(u8::is_ascii_uppercase));
                 let method_known = method.unwrap_or(Method::Hlr);
-                self.keep(number, Holder::Member(id), result, visited, method_known);
+                self.keep(number, Holder::Member(id), result, visited, method_known, age_ms);
                 (of_status(result, reason), age_ms, method, visited)
             }
             Ok(_) => (Outcome::Unknown(Unknown::BadAnswer), None, None, None),
@@ -115,13 +136,29 @@ impl Office {
         }
     }
 
-    fn keep(&self, number: Number, by: Holder, status: Status, visited: Option<[u8; 2]>, method: Method) {
-        let known_ms = now_ms();
-        self.cache.borrow_mut().put(number, Cached { status, visited, method, by, known_ms }, known_ms);
+    /// Remembers an answer from when it was true, so that a memory of a memory grows no older.
+    fn keep(
+        &self,
+        number: Number,
+        by: Holder,
+        status: Status,
+        visited: Option<[u8; 2]>,
+        method: Method,
+        age_ms: Option<u64>,
+    ) {
+        let now_ms = now_ms();
+        let known_ms = now_ms.saturating_sub_unsigned(age_ms.unwrap_or(0));
+        if let Some(shared) = self.shared.clone().filter(|_| status != Status::Unknown) {
+            tokio::task::spawn_local(async move {
+                shared.keep_roaming(number, status, visited, known_ms).await;
+            });
+        }
+        self.cache.borrow_mut().put(number, Cached { status, visited, method, by, known_ms }, now_ms);
     }
 
     async fn initiation(
         &self,
+        setup: &Setup,
         exchange: &Exchange,
         holder: Holder,
         call: &Call,
@@ -129,6 +166,8 @@ impl Office {
         called: Party,
         until: Instant,
     ) -> Told {
+        let kept_since = self.kept_since(exchange, holder);
+        let holder = if kept_since.is_some() { Holder::Us } else { holder };
         let by = name(exchange, holder);
         let told = |outcome: Outcome<Initiation>, age_ms| Told {
             answer: Answer::Initiation(outcome.into_fact()),
@@ -147,8 +186,14 @@ impl Office {
         let id = match holder {
             Holder::Us => {
                 let key = super::call_key(token_key, calling, called, redirecting, day(call.time_ms));
-                let answer = self.was_initiated(exchange, key, until).await;
-                return told(of_initiated(answer.0), answer.1.map(u64::from));
+                let since = kept_since.unwrap_or(self.started);
+                let (mut result, age_ms) = self.was_initiated(exchange, key, since, until).await;
+                if result == Initiated::NotInitiated {
+                    let held = exchange.holder(&setup.policy, asked, now_ms()) == Some(Holder::Us);
+                    let own = Some(asked).filter(|_| redirecting.is_none() && held);
+                    (result, _) = self.denied(setup, own, until).await;
+                }
+                return told(of_initiated(result), age_ms.map(u64::from));
             }
             Holder::Member(id) if !exchange.member(id).capabilities.initiation_check => {
                 return told(Outcome::Unknown(Unknown::Refused), None);
@@ -157,7 +202,7 @@ impl Office {
         };
         let remote = self.remote(exchange, id);
         let day = day(call.time_ms);
-        let check = Check {
+        let mut check = Check {
             id: remote.id(),
             role: Role::Terminating,
             calling: on_the_wire(token_key, calling, day),
@@ -165,9 +210,25 @@ impl Office {
             redirecting: redirecting.map(|number| on_the_wire(token_key, number, day)),
             seen_ms: call.time_ms,
             ingress: ingress(call.class),
-            deadline_ms: patience(until),
+            deadline_ms: QUICK_MS.min(patience(until)),
         };
-        match self.ask(&remote, exchange::Question::Check(check), until).await {
+        let quick = self.ask(&remote, exchange::Question::Check(check.clone()), Lane::Quick, until).await;
+        let is_there = !matches!(
+            quick,
+            Ok(exchange::Answer::Initiation {
+                result: Initiated::NotInitiated | Initiated::Unknown,
+                reason: None | Some(WhyUnknown::Timeout),
+                ..
+            })
+        );
+        let outcome = if is_there || Instant::now() >= until {
+            quick
+        } else {
+            // Its registration may be on its way: the member waits for it, and no other call waits too.
+            (check.id, check.deadline_ms) = (remote.id(), patience(until));
+            self.ask(&remote, exchange::Question::Check(check), Lane::Patient, until).await
+        };
+        match outcome {
             Ok(exchange::Answer::Initiation { result, age_ms, .. }) => {
                 told(of_initiated(result), age_ms.map(u64::from))
             }
@@ -180,10 +241,11 @@ impl Office {
         &self,
         remote: &Rc<Remote>,
         question: exchange::Question,
+        lane: Lane,
         until: Instant,
     ) -> Result<exchange::Answer, Failure> {
         let started = Instant::now();
-        let outcome = remote.ask(question, until).await;
+        let outcome = remote.ask(question, lane, until).await;
         self.counts.took(started.elapsed());
         self.counts.is_now(&remote.member.name, remote.state());
         outcome
@@ -198,7 +260,8 @@ impl Office {
         {
             return remote.clone();
         }
-        let remote = Remote::new(member.clone(), &exchange.name, exchange.signer.clone());
+        let (signer, counts, keeper) = (exchange.signer.clone(), self.counts.clone(), self.keeper.clone());
+        let remote = Remote::new(member.clone(), &exchange.name, signer, counts, keeper);
         remotes.insert(member.name.clone(), remote.clone());
         remote
     }

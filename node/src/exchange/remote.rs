@@ -7,28 +7,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use exchange::{
-    Answer, Breaker, BreakerLimits, Fault, Letter, MOST_ITEMS, Question, Signer, Verifier, open_letter,
-};
-use http_body_util::{BodyExt, Full, Limited};
+use exchange::{Answer, Breaker, BreakerLimits, Fault, Letter, MOST_ITEMS, Question, Signer, open_letter};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper::{Request, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
+use super::counts::{Counts, What};
 use super::server::{BODY_BYTES, LocalExecutor, PATH};
-use crate::config::Member;
+use crate::config::{Credential, Member};
+use crate::letters::{self, Keeper};
 use crate::store::now_ms;
 
-/// Letters under way at once: what comes meanwhile travels together in the next.
-const LETTERS: usize = 4;
-/// Questions that may wait for one member.
+/// Questions that travel apart: one letter is answered when its slowest question is.
+#[derive(Clone, Copy)]
+pub enum Lane {
+    /// Answered from memory.
+    Quick,
+    /// The member looks again, or asks somebody itself.
+    Patient,
+}
+
+/// Letters under way at once, by lane: what comes meanwhile travels together in the next.
+const LETTERS: [usize; 2] = [4, 16];
+/// Questions that may wait for one member, in each lane.
 const WAITING: usize = 8192;
 /// After so many letters without an answer a connection is given up.
 const SILENT: u32 = 3;
+/// For a connection and its handshakes.
+const CONNECTING: Duration = Duration::from_secs(5);
 /// A connection that says nothing for so long is asked, and given up after as long again.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
@@ -49,9 +60,11 @@ pub struct Remote {
     pub member: Arc<Member>,
     own_name: String,
     signer: Arc<Signer>,
+    counts: Arc<Counts>,
+    keeper: Keeper,
     breaker: RefCell<Breaker>,
-    waiting: RefCell<VecDeque<Waiting>>,
-    under_way: Cell<usize>,
+    waiting: [RefCell<VecDeque<Waiting>>; 2],
+    under_way: [Cell<usize>; 2],
     /// Letters without an answer, one after another.
     silent: Cell<u32>,
     open: Mutex<Option<Open>>,
@@ -69,20 +82,28 @@ struct Waiting {
 #[derive(Clone)]
 struct Open {
     sender: SendRequest<Full<Bytes>>,
-    verifier: Verifier,
+    credential: Arc<Credential>,
 }
 
 impl Remote {
-    pub fn new(member: Arc<Member>, own_name: &str, signer: Arc<Signer>) -> Rc<Remote> {
+    pub fn new(
+        member: Arc<Member>,
+        own_name: &str,
+        signer: Arc<Signer>,
+        counts: Arc<Counts>,
+        keeper: Keeper,
+    ) -> Rc<Remote> {
         let mut prefix = [0; 8];
         aws_lc_rs::rand::fill(&mut prefix).expect("the system gives random bytes");
         Rc::new(Remote {
             member,
             own_name: own_name.to_owned(),
             signer,
+            counts,
+            keeper,
             breaker: RefCell::new(Breaker::new(BreakerLimits::default())),
-            waiting: RefCell::default(),
-            under_way: Cell::new(0),
+            waiting: Default::default(),
+            under_way: Default::default(),
             silent: Cell::new(0),
             open: Mutex::new(None),
             next: Cell::new(0),
@@ -102,13 +123,18 @@ impl Remote {
     }
 
     /// Asks, and waits no longer than `until`.
-    pub async fn ask(self: &Rc<Self>, question: Question, until: Instant) -> Result<Answer, Failure> {
+    pub async fn ask(
+        self: &Rc<Self>,
+        question: Question,
+        lane: Lane,
+        until: Instant,
+    ) -> Result<Answer, Failure> {
         if !self.breaker.borrow_mut().may_ask(now_ms()) {
             return Err(Failure::Unreachable);
         }
         let (reply, answer) = oneshot::channel();
         {
-            let mut waiting = self.waiting.borrow_mut();
+            let mut waiting = self.waiting[lane as usize].borrow_mut();
             if waiting.len() >= WAITING {
                 waiting.retain(|waiting| !waiting.reply.is_closed());
             }
@@ -117,7 +143,7 @@ impl Remote {
             }
             waiting.push_back(Waiting { question, until, reply });
         }
-        self.pump();
+        self.pump(lane);
         let outcome = match timeout_at(until, answer).await {
             Ok(Ok(outcome)) => outcome,
             _ => Err(Failure::Timeout),
@@ -132,11 +158,12 @@ impl Remote {
     }
 
     /// Sends what waits, as far as letters may be under way.
-    fn pump(self: &Rc<Self>) {
-        while self.under_way.get() < LETTERS {
+    fn pump(self: &Rc<Self>, lane: Lane) {
+        let under_way = &self.under_way[lane as usize];
+        while under_way.get() < LETTERS[lane as usize] {
             let mut letter = Vec::new();
             {
-                let mut waiting = self.waiting.borrow_mut();
+                let mut waiting = self.waiting[lane as usize].borrow_mut();
                 while letter.len() < MOST_ITEMS
                     && let Some(next) = waiting.pop_front()
                 {
@@ -148,18 +175,19 @@ impl Remote {
             if letter.is_empty() {
                 return;
             }
-            self.under_way.set(self.under_way.get() + 1);
+            under_way.set(under_way.get() + 1);
             let remote = self.clone();
             tokio::task::spawn_local(async move {
                 remote.carry(letter).await;
-                remote.under_way.set(remote.under_way.get() - 1);
-                remote.pump();
+                let under_way = &remote.under_way[lane as usize];
+                under_way.set(under_way.get() - 1);
+                remote.pump(lane);
             });
         }
     }
 
     /// One letter there and its answers back.
-    async fn carry(&self, letter: Vec<Waiting>) {
+    async fn carry(self: &Rc<Self>, letter: Vec<Waiting>) {
         let until = letter.iter().map(|waiting| waiting.until).max().expect("a letter has questions");
         let (questions, askers): (Vec<_>, Vec<_>) =
             letter.into_iter().map(|waiting| (waiting.question, waiting.reply)).unzip();
@@ -170,28 +198,30 @@ impl Remote {
                 if self.silent.get() >= SILENT {
                     // A partition, maybe: a new connection finds out sooner than TCP does.
                     self.silent.set(0);
-                    self.open.lock().await.take();
+                    self.close();
                 }
                 askers.into_iter().for_each(|asker| drop(asker.send(Err(failure))));
             }
             Ok(answers) => {
                 self.silent.set(0);
                 for ((asker, question), answer) in askers.into_iter().zip(&questions).zip(answers) {
-                    let _ = asker.send(fitting(question, answer));
+                    let outcome = fitting(question, answer);
+                    let _ = asker.send(outcome.ok_or_else(|| self.bad_answer("wrong-answer")).flatten());
                 }
             }
         }
     }
 
-    async fn correspond(&self, questions: &[Question]) -> Result<Vec<Answer>, Failure> {
+    async fn correspond(self: &Rc<Self>, questions: &[Question]) -> Result<Vec<Answer>, Failure> {
         let jti = self.id();
         let letter =
             Letter::new(&self.own_name, &self.member.name, now_ms(), jti.clone(), questions.to_vec());
-        let body = Bytes::from(self.signer.sign(&letter.to_json()));
+        let question = self.signer.sign(&letter.to_json());
+        let body = Bytes::from(question.clone());
         // A connection that ended while nobody looked is opened again, once.
-        let (status, bytes, verifier) = match self.post(body.clone()).await {
+        let (status, bytes, credential) = match self.post(body.clone()).await {
             Err(Failure::Unreachable) => {
-                self.open.lock().await.take();
+                self.close();
                 self.post(body).await?
             }
             outcome => outcome?,
@@ -201,15 +231,25 @@ impl Remote {
             status if status.is_server_error() => return Err(Failure::Unreachable),
             _ => return Err(Failure::Refused),
         }
-        let text = std::str::from_utf8(&bytes).map_err(|_| Failure::BadAnswer)?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| self.bad_answer("not-a-jws"))?;
         let (from, to) = (&self.member.name, &self.own_name);
-        let letter = open_letter::<Answer>(text, &verifier, from, to, Some(&jti), now_ms());
-        let answers = letter.map_err(|_| Failure::BadAnswer)?.items;
-        if answers.len() == questions.len() { Ok(answers) } else { Err(Failure::BadAnswer) }
+        let letter = open_letter::<Answer>(text, &credential.verifier, from, to, Some(&jti), now_ms());
+        let answers = letter.map_err(|refused| self.bad_answer(refused.name()))?.items;
+        let Credential { thumbprint, der, .. } = &*credential;
+        self.keeper.keep(letters::pair(from, true, thumbprint, question, text.to_owned()), der);
+        match answers.len() == questions.len() {
+            true => Ok(answers),
+            false => Err(self.bad_answer("wrong-count")),
+        }
     }
 
-    async fn post(&self, body: Bytes) -> Result<(StatusCode, Bytes, Verifier), Failure> {
-        let Open { mut sender, verifier } = self.connection().await?;
+    fn bad_answer(&self, fault: &'static str) -> Failure {
+        self.counts.add(What::Refused, &self.member.name, "answer", fault);
+        Failure::BadAnswer
+    }
+
+    async fn post(self: &Rc<Self>, body: Bytes) -> Result<(StatusCode, Bytes, Arc<Credential>), Failure> {
+        let Open { mut sender, credential } = self.connection().await?;
         let request = Request::post(format!("https://{}{PATH}", self.member.authority))
             .header(header::CONTENT_TYPE, "application/jose")
             .body(Full::new(body))
@@ -217,18 +257,38 @@ impl Remote {
         sender.ready().await.map_err(|_| Failure::Unreachable)?;
         let answer = sender.send_request(request).await.map_err(|_| Failure::Unreachable)?;
         let status = answer.status();
-        let body = Limited::new(answer.into_body(), 2 * BODY_BYTES).collect().await;
-        Ok((status, body.map_err(|_| Failure::BadAnswer)?.to_bytes(), verifier))
+        let body = Limited::new(answer.into_body(), BODY_BYTES).collect().await;
+        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+            true => self.bad_answer("body-too-long"),
+            false => Failure::Unreachable,
+        });
+        Ok((status, body?.to_bytes(), credential))
     }
 
-    async fn connection(&self) -> Result<Open, Failure> {
-        let mut place = self.open.lock().await;
-        if let Some(open) = place.as_ref().filter(|open| !open.sender.is_closed()) {
-            return Ok(open.clone());
+    /// The open connection; else one is opened, and goes on being opened where its asker waits no longer: far away a
+    /// handshake takes longer than a question may.
+    async fn connection(self: &Rc<Self>) -> Result<Open, Failure> {
+        if let Some(open) = self.open.try_lock().ok().and_then(|place| place.clone())
+            && !open.sender.is_closed()
+        {
+            return Ok(open);
         }
-        let open = self.connect().await.ok_or(Failure::Unreachable)?;
-        *place = Some(open.clone());
-        Ok(open)
+        let remote = self.clone();
+        let opening = tokio::task::spawn_local(async move {
+            let mut place = remote.open.lock().await;
+            if place.as_ref().is_none_or(|open| open.sender.is_closed()) {
+                *place = timeout(CONNECTING, remote.connect()).await.ok().flatten();
+            }
+            place.clone()
+        });
+        opening.await.ok().flatten().ok_or(Failure::Unreachable)
+    }
+
+    /// Gives the connection up, unless another is being opened.
+    fn close(&self) {
+        if let Ok(mut place) = self.open.try_lock() {
+            place.take();
+        }
     }
 
     async fn connect(&self) -> Option<Open> {
@@ -238,7 +298,7 @@ impl Remote {
         let stream = tls.connect(self.member.host.clone(), stream).await.ok()?;
         // Whoever else the authority vouches for is not this member.
         let shown = stream.get_ref().1.peer_certificates()?.first()?;
-        let verifier = self.member.credential(shown)?.verifier.clone();
+        let credential = self.member.credential(shown)?.clone();
         let (sender, connection) = http2::Builder::new(LocalExecutor)
             .timer(TokioTimer::new())
             .keep_alive_interval(KEEP_ALIVE)
@@ -247,19 +307,22 @@ impl Remote {
             .await
             .ok()?;
         tokio::task::spawn_local(connection);
-        Some(Open { sender, verifier })
+        Some(Open { sender, credential })
     }
 }
 
-/// The answer, if it is one to this question.
-fn fitting(question: &Question, answer: Answer) -> Result<Answer, Failure> {
+/// The answer, or why it is refused; none where it is not one to this question.
+fn fitting(question: &Question, answer: Answer) -> Option<Result<Answer, Failure>> {
     let fits = match (question, &answer) {
-        (_, Answer::Refused { fault, .. }) => return Err(Failure::Fault(*fault)),
+        // The kind may be one that the member does not know: then it has read no id either.
+        (_, Answer::Refused { id, fault }) => {
+            return (id.is_empty() || id == question.id()).then_some(Err(Failure::Fault(*fault)));
+        }
         (Question::Register(_), Answer::Accepted { .. })
         | (Question::Check(_), Answer::Initiation { .. })
         | (Question::Roaming(_), Answer::Roaming { .. })
         | (Question::Capabilities, Answer::Capabilities(_)) => question.id() == answer.id(),
         _ => false,
     };
-    if fits { Ok(answer) } else { Err(Failure::BadAnswer) }
+    fits.then_some(Ok(answer))
 }
