@@ -92,6 +92,10 @@ impl Operator {
         SocketAddrV4::new(self.host(9), HTTP)
     }
 
+    pub fn hlr(self) -> Ipv4Addr {
+        self.host(8)
+    }
+
     /// Where its node answers other operators.
     pub fn exchange(self) -> SocketAddrV4 {
         SocketAddrV4::new(self.host(9), EXCHANGE)

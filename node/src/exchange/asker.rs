@@ -188,12 +188,13 @@ impl Office {
                 let key = super::call_key(token_key, calling, called, redirecting, day(call.time_ms));
                 let since = kept_since.unwrap_or(self.started);
                 let (mut result, age_ms) = self.was_initiated(exchange, key, since, until).await;
+                let mut reason = None;
                 if result == Initiated::NotInitiated {
                     let held = exchange.holder(&setup.policy, asked, now_ms()) == Some(Holder::Us);
                     let own = Some(asked).filter(|_| redirecting.is_none() && held);
-                    (result, _) = self.denied(setup, own, until).await;
+                    (result, reason) = self.denied(setup, own, until).await;
                 }
-                return told(of_initiated(result), age_ms.map(u64::from));
+                return told(of_initiated(result, reason), age_ms.map(u64::from));
             }
             Holder::Member(id) if !exchange.member(id).capabilities.initiation_check => {
                 return told(Outcome::Unknown(Unknown::Refused), None);
@@ -229,8 +230,8 @@ impl Office {
             self.ask(&remote, exchange::Question::Check(check), Lane::Patient, until).await
         };
         match outcome {
-            Ok(exchange::Answer::Initiation { result, age_ms, .. }) => {
-                told(of_initiated(result), age_ms.map(u64::from))
+            Ok(exchange::Answer::Initiation { result, reason, age_ms, .. }) => {
+                told(of_initiated(result, reason), age_ms.map(u64::from))
             }
             Ok(_) => told(Outcome::Unknown(Unknown::BadAnswer), None),
             Err(failure) => told(Outcome::Unknown(why(failure)), None),
@@ -306,12 +307,12 @@ fn of_status(status: Status, reason: Option<WhyUnknown>) -> Outcome<Roaming> {
     }
 }
 
-fn of_initiated(result: Initiated) -> Outcome<Initiation> {
+fn of_initiated(result: Initiated, reason: Option<WhyUnknown>) -> Outcome<Initiation> {
     match result {
         Initiated::Initiated => Outcome::Known(Initiation::Initiated),
         Initiated::NotInitiated => Outcome::Known(Initiation::NotInitiated),
         Initiated::NotSupported => Outcome::Unknown(Unknown::Refused),
-        Initiated::Unknown => Outcome::Unknown(Unknown::Timeout),
+        Initiated::Unknown => Outcome::Unknown(of_why(reason)),
     }
 }
 
