@@ -180,7 +180,7 @@ impl Day {
             let name = Fault::MEMBER.name();
             let _ = writeln!(
                 text,
-                "{} honest calls of {name}'s subscribers and guests were cut by {name}'s own wrong word, nobody else's.",
+                "Beside those, {} honest calls of {name}'s subscribers and guests were cut by {name}'s own wrong word, nobody else's.",
                 honest.denied
             );
         }

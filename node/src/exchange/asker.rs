@@ -50,7 +50,7 @@ impl Office {
                 self.roaming(setup, exchange, holder, number, until).await
             }
             (Some(holder), Question::Initiation { asked, called }) => {
-                self.initiation(setup, exchange, holder, call, asked, called, until).await
+                self.initiation(setup, holder, call, asked, called, until).await
             }
         };
         let by = if told.by.is_empty() { "nobody" } else { &told.by };
@@ -159,13 +159,15 @@ impl Office {
     async fn initiation(
         &self,
         setup: &Setup,
-        exchange: &Exchange,
         holder: Holder,
         call: &Call,
         asked: Number,
         called: Party,
         until: Instant,
     ) -> Told {
+        let Some(exchange) = setup.exchange.as_ref() else {
+            return unknown(Question::Initiation { asked, called }, Unknown::NoExchange);
+        };
         let kept_since = self.kept_since(exchange, holder);
         let holder = if kept_since.is_some() { Holder::Us } else { holder };
         let by = name(exchange, holder);
