@@ -175,6 +175,36 @@ fn a_call_its_operator_did_not_make_is_blocked_once_memory_is_whole() {
     assert_eq!(honest["rule"], "R20", "{honest}");
 }
 
+/// He is abroad, calls from there, and his call comes by a third operator's gateway and a national trunk.
+#[test]
+fn a_call_of_a_subscriber_abroad_is_not_denied() {
+    let (alpha, _a, beta, _b) = two("ttl-s = 30\n[roaming]\nfeed-numbers = 1000");
+    let now = jiff::Timestamp::now().to_string();
+    let update = |number: &str, roaming: bool| json!({"number": number, "roaming": roaming, "time": now});
+    for (operator, number) in [(&alpha, OF_ALPHA), (&beta, OF_BETA)] {
+        let body = json!([update(number, true), update("+77021110000", false)]).to_string();
+        let head = "POST /v1/locations HTTP/1.1\r\nContent-Type: application/json";
+        assert_eq!(Client::new(operator.http).ask(head, body).status, 200);
+    }
+    std::thread::sleep(Duration::from_secs(31));
+    let seen = |of: &Operator, call: serde_json::Value| {
+        let mut call = call;
+        call["trunk"] = "national".into();
+        let seen = of.ask(call);
+        (seen["rule"].as_str().unwrap().to_owned(), seen["answers"][0]["by"].as_str().unwrap().to_owned())
+    };
+    let is = |rule: &str, by: &str| (rule.to_owned(), by.to_owned());
+    let to = "+77013334455";
+    // The operator asked knows, be it another or the same.
+    assert_eq!(seen(&alpha, json!({"calling": OF_BETA, "called": to})), is("R15", "beta"));
+    assert_eq!(seen(&alpha, json!({"calling": OF_ALPHA, "called": to})), is("R15", "alpha"));
+    // At home, never seen, or the one who diverted: nothing speaks for them.
+    assert_eq!(seen(&alpha, json!({"calling": "+77021110000", "called": to})), is("R14", "beta"));
+    assert_eq!(seen(&alpha, json!({"calling": "+77029999999", "called": to})), is("R14", "beta"));
+    let diverted = json!({"calling": "+77051234567", "called": to, "redirecting": OF_BETA});
+    assert_eq!(seen(&alpha, diverted), is("R14", "beta"));
+}
+
 #[test]
 fn what_nobody_answers_is_unknown_and_says_why() {
     let (alpha, a, _beta, b) = two("");

@@ -73,10 +73,14 @@ pub struct Caller {
 impl Caller {
     /// Takes the addresses of callers and telephones; waits while another country has them.
     pub fn open() -> io::Result<Caller> {
-        let patience = Instant::now() + Duration::from_secs(120);
+        let patience = Instant::now() + Duration::from_secs(600);
+        let mut has_said = false;
         let caller = loop {
             match UdpSocket::bind(CALLER) {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < patience => {
+                    if !std::mem::replace(&mut has_said, true) {
+                        eprintln!("waiting for {CALLER}: another country is running");
+                    }
                     std::thread::sleep(Duration::from_millis(500));
                 }
                 outcome => break outcome?,

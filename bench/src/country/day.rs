@@ -52,7 +52,7 @@ use Label as L;
 
 /// Label, name, out of 1,000 calls, whether it is honest, the treatment and the rule that decides.
 ///
-/// From the rule catalogue (docs/rules.md), without anybody who knows where subscribers are.
+/// From the rule catalogue (docs/rules.md).
 pub const LABELS: [(Label, &str, u32, bool, Treatment, &str); 20] = [
     (L::National, "national", 240, true, Passed, "R20"),
     (L::FromFixed, "from-fixed", 60, true, Passed, "R15"),
@@ -61,12 +61,12 @@ pub const LABELS: [(Label, &str, u32, bool, Treatment, &str); 20] = [
     (L::Visitor, "visitor", 40, true, Marked, "R13"),
     (L::Foreign, "foreign", 70, true, Marked, "R19"),
     (L::InTransit, "in-transit", 30, true, Marked, "R13"),
-    (L::Roamer, "roamer", 60, true, Withheld, "R12"),
+    (L::Roamer, "roamer", 60, true, Marked, "R10"),
     (L::DivertedAbroad, "diverted-abroad", 20, true, Withheld, "R07"),
     (L::RoamingNumber, "roaming-number", 30, true, Passed, "R01"),
     (L::CloudExchange, "cloud-exchange", 30, true, Passed, "R06"),
     (L::SpoofedFixed, "spoofed-fixed", 60, false, Blocked, "R08"),
-    (L::SpoofedMobile, "spoofed-mobile", 50, false, Withheld, "R12"),
+    (L::SpoofedMobile, "spoofed-mobile", 50, false, Blocked, "R11"),
     (L::Hopping, "hopping", 40, false, Marked, "R19"),
     (L::Unallocated, "unallocated", 20, false, Blocked, "R05"),
     (L::SpoofedDiversion, "spoofed-diversion", 20, false, Withheld, "R07"),
@@ -92,7 +92,7 @@ pub struct Call {
 }
 
 /// A day of about `count` calls: every label occurs, and each `seed` is another day.
-pub fn calls(seed: u64, count: usize, with_hlr: bool) -> Vec<Call> {
+pub fn calls(seed: u64, count: usize) -> Vec<Call> {
     let mut draw = Draw(Pcg64Mcg::seed_from_u64(seed));
     let mut order = Vec::new();
     for (index, (_, _, weight, ..)) in LABELS.iter().enumerate() {
@@ -102,7 +102,7 @@ pub fn calls(seed: u64, count: usize, with_hlr: bool) -> Vec<Call> {
     for last in (1..order.len()).rev() {
         order.swap(last, draw.0.random_range(0..=last));
     }
-    order.into_iter().map(|index| draw.call(index, with_hlr)).collect()
+    order.into_iter().map(|index| draw.call(index)).collect()
 }
 
 struct Draw(Pcg64Mcg);
@@ -111,18 +111,16 @@ struct Draw(Pcg64Mcg);
 type Bare = (SocketAddrV4, String, String, Option<String>);
 
 impl Draw {
-    fn call(&mut self, index: usize, with_hlr: bool) -> Call {
+    fn call(&mut self, index: usize) -> Call {
         let (label, _, _, _, treatment, rule) = LABELS[index];
         let (entry, calling, called, redirecting) = self.bare(label);
-        let expected = match label {
-            L::Roamer if with_hlr => (Marked, "R10"),
-            L::SpoofedMobile if with_hlr => (Blocked, "R11"),
-            _ => (treatment, rule),
-        };
+        let expected = (treatment, rule);
         // Where the called one diverts, his operator answers for the second leg.
         let redirector = if label == L::Diverted { Some(&called) } else { redirecting.as_ref() };
-        let asked = [Some(&calling), redirector].into_iter().flatten();
-        let asked = asked.filter_map(|number| geography::holder(number)).collect();
+        // For a number that nobody here holds whoever hands the call over answers.
+        let of_caller = geography::holder(&calling).or_else(|| geography::taken_by(entry));
+        let of_redirector = redirector.and_then(|number| geography::holder(number));
+        let asked = [of_caller, of_redirector].into_iter().flatten().collect();
         Call { label: index, entry, calling, called, redirecting, expected, asked }
     }
 
@@ -222,4 +220,17 @@ impl Draw {
         let length = if prefix.starts_with("86") { 13 } else { length };
         format!("+{prefix}{}", self.digits(length - prefix.len()))
     }
+}
+
+/// Subscribers of an operator who matter to its HLR, and whether each is abroad.
+pub fn subscribers(calls: &[Call], operator: Operator) -> Vec<(String, bool)> {
+    let own = calls.iter().filter_map(|call| {
+        let is_abroad = match LABELS[call.label].0 {
+            L::Roamer => true,
+            L::SpoofedMobile | L::SpoofedHome => false,
+            _ => return None,
+        };
+        (geography::holder(&call.calling) == Some(operator)).then(|| (call.calling.clone(), is_abroad))
+    });
+    own.collect()
 }

@@ -92,6 +92,10 @@ impl Operator {
         SocketAddrV4::new(self.host(9), HTTP)
     }
 
+    pub fn hlr(self) -> Ipv4Addr {
+        self.host(8)
+    }
+
     /// Where its node answers other operators.
     pub fn exchange(self) -> SocketAddrV4 {
         SocketAddrV4::new(self.host(9), EXCHANGE)
@@ -148,4 +152,9 @@ pub fn holder(number: &str) -> Option<Operator> {
     let by_range =
         || OPERATORS.into_iter().find(|one| one.ranges().iter().any(|range| digits.starts_with(range)));
     ported().find(|ported| ported.number == number).map(|ported| ported.to).or_else(by_range)
+}
+
+/// Whose trunk a call came in by.
+pub fn taken_by(entry: SocketAddrV4) -> Option<Operator> {
+    OPERATORS.into_iter().find(|one| one.trunks().into_iter().any(|trunk| one.entry(trunk) == entry))
 }

@@ -15,6 +15,7 @@ use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 
 use super::Fault;
 use super::geography::{self, MEMBERS, Operator, Trunk, cloud_numbers, roaming_pool};
+use super::hlr::Hlr;
 use super::process::Process;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -22,17 +23,6 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// Seconds for which a call can be asked about: the least that the protocol allows. A node that has run for less has
 /// forgotten nothing that it could be asked about, and until then denies no call.
 pub const TTL_S: u64 = 30;
-
-/// Where an operator's subscribers are. Nobody knows yet: an HLR is started here once a node can ask one, and the
-/// day's expectations follow ([`super::day::calls`]).
-pub struct Hlr {
-    /// Lines for the configuration of the node that asks it.
-    pub configuration: String,
-}
-
-pub fn start_hlr(_operator: Operator, _directory: &Path) -> Result<Option<Hlr>> {
-    Ok(None)
-}
 
 /// Keys and certificates of all members, as they were handed out.
 pub struct Credentials(BTreeMap<Operator, (String, String)>);
@@ -63,7 +53,7 @@ pub fn configure(
     operator: Operator,
     directory: &Path,
     credentials: &Credentials,
-    hlr: Option<&Hlr>,
+    hlr: &Hlr,
     fault: Option<Fault>,
 ) -> Result<()> {
     let write = |name: &str, text: &str| fs::write(directory.join(name), text);
@@ -93,9 +83,7 @@ pub fn configure(
         operator.exchange(),
         operator.ranges(),
     );
-    if let Some(hlr) = hlr {
-        text += &hlr.configuration;
-    }
+    text += &hlr.configuration();
     for member in MEMBERS.into_iter().filter(|&member| member != operator) {
         let name = member.name();
         write(&format!("{name}.pem"), &credentials.0[&member].0)?;

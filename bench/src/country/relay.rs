@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddrV4, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// What happens to bytes on a wire.
@@ -20,6 +20,7 @@ struct Weather {
 pub struct Relay {
     listens: SocketAddrV4,
     weather: Arc<Weather>,
+    listener: Option<JoinHandle<()>>,
 }
 
 impl Relay {
@@ -27,7 +28,7 @@ impl Relay {
         let listener = TcpListener::bind(listens)?;
         let weather = Arc::new(Weather::default());
         let of_all = weather.clone();
-        thread::spawn(move || {
+        let listening = thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 if of_all.is_over.load(Ordering::Relaxed) {
                     return;
@@ -41,7 +42,7 @@ impl Relay {
                 }
             }
         });
-        Ok(Relay { listens, weather })
+        Ok(Relay { listens, weather, listener: Some(listening) })
     }
 
     /// Answers come so much later.
@@ -58,8 +59,11 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         self.weather.is_over.store(true, Ordering::Relaxed);
-        // Wakes the listener, which then ends.
-        let _ = TcpStream::connect(self.listens);
+        // Wakes the listener, which then ends and gives its address back.
+        let woken = TcpStream::connect(self.listens).is_ok();
+        if let Some(listener) = self.listener.take().filter(|_| woken) {
+            let _ = listener.join();
+        }
     }
 }
 

@@ -54,7 +54,7 @@ impl Day {
     }
 
     fn is_denied_wrongly(&self, call: &Call, outcome: &Outcome) -> bool {
-        let by_its_word = outcome.deciding().is_some_and(|judged| judged.rule == "R14");
+        let by_its_word = outcome.deciding().is_some_and(|judged| ["R13", "R14"].contains(&&*judged.rule));
         self.fault == Some(Fault::Forgetful) && by_its_word && call.asked.contains(&Fault::MEMBER)
     }
 
@@ -74,30 +74,43 @@ impl Day {
 
     /// Calls of which something else came than the catalogue says, each with what came.
     pub fn surprises(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        for (call, outcome) in self.each() {
-            let (treatment, rule) = call.expected;
+        let other = |call: &Call, outcome: &Outcome| {
             let decided = outcome.deciding().map_or("", |judged| &judged.rule);
-            if outcome.treatment() != Some(treatment) || decided != rule {
-                found.push(format!(
-                    "{} {} -> {}: {treatment:?} {rule} expected, {:?} came: {}",
-                    LABELS[call.label].1,
-                    call.calling,
-                    call.called,
-                    outcome.treatment(),
-                    way(outcome)
-                ));
-            }
-        }
-        found
+            let is_other = outcome.treatment() != Some(call.expected.0) || decided != call.expected.1;
+            is_other && !is_late(outcome)
+        };
+        self.told(other)
+    }
+
+    /// Calls that were judged without an answer that came too late, or by the switch alone: a busy machine.
+    pub fn late(&self) -> usize {
+        self.outcomes.iter().filter(|outcome| is_late(outcome)).count()
+    }
+
+    /// Honest calls that were cut, and nobody's wrong word is to blame.
+    pub fn cuts(&self) -> Vec<String> {
+        self.told(|call, outcome| {
+            let rang = !matches!(outcome.treatment(), None | Some(Treatment::Blocked));
+            LABELS[call.label].3 && !rang && !self.is_denied_wrongly(call, outcome)
+        })
+    }
+
+    fn told(&self, wanted: impl Fn(&Call, &Outcome) -> bool) -> Vec<String> {
+        let wanted = self.each().filter(|(call, outcome)| wanted(call, outcome));
+        let told = wanted.map(|(call, outcome)| {
+            let Call { label, calling, called, expected: (treatment, rule), .. } = call;
+            let (label, came) = (LABELS[*label].1, outcome.treatment());
+            format!(
+                "{label} {calling} -> {called}: {treatment:?} {rule} expected, {came:?} came: {}",
+                way(outcome)
+            )
+        });
+        told.collect()
     }
 
     /// Calls that a node of the exchange should have judged and did not.
     pub fn unjudged(&self) -> usize {
-        let by_node = |outcome: &Outcome| {
-            outcome.judged.iter().any(|one| one.verdict == "unjudged" && one.by != Operator::Delta.name())
-        };
-        self.outcomes.iter().filter(|outcome| by_node(outcome)).count()
+        self.outcomes.iter().filter(|outcome| is_unjudged(outcome)).count()
     }
 
     /// Whether the journals have the verdicts that the switches went by.
@@ -167,7 +180,7 @@ impl Day {
             let name = Fault::MEMBER.name();
             let _ = writeln!(
                 text,
-                "{} honest calls of {name}'s subscribers were cut by {name}'s own wrong word, nobody else's.",
+                "Beside those, {} honest calls of {name}'s subscribers and guests were cut by {name}'s own wrong word, nobody else's.",
                 honest.denied
             );
         }
@@ -212,6 +225,14 @@ pub fn side_by_side(days: &[Day]) -> String {
         );
     }
     text
+}
+
+fn is_unjudged(outcome: &Outcome) -> bool {
+    outcome.judged.iter().any(|one| one.verdict == "unjudged" && one.by != Operator::Delta.name())
+}
+
+fn is_late(outcome: &Outcome) -> bool {
+    is_unjudged(outcome) || outcome.judged.iter().any(|one| one.reason.ends_with("-timeout"))
 }
 
 fn shown(count: usize) -> String {

@@ -110,8 +110,34 @@ impl Office {
         let key = CallKey::of_wire(calling, called, redirecting.as_ref());
         let until = Instant::now() + Duration::from_millis(u64::from(*deadline_ms));
         let (result, age_ms) = self.was_initiated(exchange, key, since, until).await;
-        let reason = (result == Initiated::Unknown).then_some(WhyUnknown::JustStarted);
+        let own = calling.number().filter(|_| redirecting.is_none() && holder == Some(Holder::Us));
+        let (result, reason) = match result {
+            Initiated::NotInitiated => self.denied(setup, own, until).await,
+            Initiated::Unknown => (result, Some(WhyUnknown::JustStarted)),
+            _ => (result, None),
+        };
         Ok(Answer::Initiation { id: id.clone(), result, reason, age_ms })
+    }
+
+    /// What is said of a call that was not found here. An own subscriber who is abroad calls from another network, and
+    /// comes back by any gateway: nobody here can deny that he did.
+    pub async fn denied(
+        &self,
+        setup: &Setup,
+        own: Option<Number>,
+        until: Instant,
+    ) -> (Initiated, Option<WhyUnknown>) {
+        let Some(number) = own.filter(|_| setup.roaming.is_some()) else {
+            return (Initiated::NotInitiated, None);
+        };
+        let found = self.whereabouts(setup, number, until).await;
+        match (found.status, found.reason) {
+            (Status::Roaming, _) => (Initiated::Unknown, Some(WhyUnknown::NoSource)),
+            (Status::Unknown, why @ Some(WhyUnknown::Timeout | WhyUnknown::SourceFailed)) => {
+                (Initiated::Unknown, why)
+            }
+            _ => (Initiated::NotInitiated, None),
+        }
     }
 
     /// Since when all calls of a holder's numbers are noted here; none where they are not.

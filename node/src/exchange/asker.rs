@@ -50,7 +50,7 @@ impl Office {
                 self.roaming(setup, exchange, holder, number, until).await
             }
             (Some(holder), Question::Initiation { asked, called }) => {
-                self.initiation(exchange, holder, call, asked, called, until).await
+                self.initiation(setup, holder, call, asked, called, until).await
             }
         };
         let by = if told.by.is_empty() { "nobody" } else { &told.by };
@@ -159,13 +159,16 @@ impl Office {
 
     async fn initiation(
         &self,
-        exchange: &Exchange,
+        setup: &Setup,
         holder: Holder,
         call: &Call,
         asked: Number,
         called: Party,
         until: Instant,
     ) -> Told {
+        let Some(exchange) = setup.exchange.as_ref() else {
+            return unknown(Question::Initiation { asked, called }, Unknown::NoExchange);
+        };
         let kept_since = self.kept_since(exchange, holder);
         let holder = if kept_since.is_some() { Holder::Us } else { holder };
         let by = name(exchange, holder);
@@ -187,8 +190,14 @@ impl Office {
             Holder::Us => {
                 let key = super::call_key(token_key, calling, called, redirecting, day(call.time_ms));
                 let since = kept_since.unwrap_or(self.started);
-                let answer = self.was_initiated(exchange, key, since, until).await;
-                return told(of_initiated(answer.0), answer.1.map(u64::from));
+                let (mut result, age_ms) = self.was_initiated(exchange, key, since, until).await;
+                let mut reason = None;
+                if result == Initiated::NotInitiated {
+                    let held = exchange.holder(&setup.policy, asked, now_ms()) == Some(Holder::Us);
+                    let own = Some(asked).filter(|_| redirecting.is_none() && held);
+                    (result, reason) = self.denied(setup, own, until).await;
+                }
+                return told(of_initiated(result, reason), age_ms.map(u64::from));
             }
             Holder::Member(id) if !exchange.member(id).capabilities.initiation_check => {
                 return told(Outcome::Unknown(Unknown::Refused), None);
@@ -224,8 +233,8 @@ impl Office {
             self.ask(&remote, exchange::Question::Check(check), Lane::Patient, until).await
         };
         match outcome {
-            Ok(exchange::Answer::Initiation { result, age_ms, .. }) => {
-                told(of_initiated(result), age_ms.map(u64::from))
+            Ok(exchange::Answer::Initiation { result, reason, age_ms, .. }) => {
+                told(of_initiated(result, reason), age_ms.map(u64::from))
             }
             Ok(_) => told(Outcome::Unknown(Unknown::BadAnswer), None),
             Err(failure) => told(Outcome::Unknown(why(failure)), None),
@@ -301,12 +310,12 @@ fn of_status(status: Status, reason: Option<WhyUnknown>) -> Outcome<Roaming> {
     }
 }
 
-fn of_initiated(result: Initiated) -> Outcome<Initiation> {
+fn of_initiated(result: Initiated, reason: Option<WhyUnknown>) -> Outcome<Initiation> {
     match result {
         Initiated::Initiated => Outcome::Known(Initiation::Initiated),
         Initiated::NotInitiated => Outcome::Known(Initiation::NotInitiated),
         Initiated::NotSupported => Outcome::Unknown(Unknown::Refused),
-        Initiated::Unknown => Outcome::Unknown(Unknown::Timeout),
+        Initiated::Unknown => Outcome::Unknown(of_why(reason)),
     }
 }
 
