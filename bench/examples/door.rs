@@ -6,6 +6,7 @@
 use std::hash::RandomState;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bench::corpus::{Invite, TRUNKS, pairs};
@@ -27,7 +28,7 @@ fn main() {
     let journal = directory.join("journal");
     let text = format!("[sip]\nonward = \"192.0.2.10\"\n[journal]\ndirectory = {journal:?}\n{trunks}");
     std::fs::write(&file, text).expect("a file");
-    let setup = load(&Origin::File(file)).unwrap_or_else(|faults| panic!("{faults}"));
+    let setup = Arc::new(load(&Origin::File(file)).unwrap_or_else(|faults| panic!("{faults}")));
     let store = Store::open(&setup.journal).expect("a journal");
     let (mut writer, stats) = (store.writer(), WorkerStats::default());
     let mut recent = Recent::new(RandomState::new());
@@ -53,6 +54,8 @@ fn main() {
                 journal: &mut writer,
                 stats: &stats,
                 journal_failing: false,
+                line: None,
+                settled: None,
             };
             let moment = Moment { now_ms: now_ms(), started: Instant::now() };
             door.handle(&mut parser, &message, Peer { address: *source, connection: None }, moment, &mut out);

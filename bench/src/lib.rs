@@ -4,12 +4,13 @@
 //! [`wire`], [`servers`] starts
 //! who answers and reads its CPU time from /proc, [`floor`] is the least any answerer can cost, [`hop`]
 //! stands behind a proxy, [`judge`]
-//! times the verdict by itself, [`journal`] what is kept of it,
-//! [`exchange`] operators that ask each other.
+//! times the verdict by itself, [`journal`] what is kept of it, [`exchange`] operators that ask each other. [`country`]
+//! measures nothing: it shows that operators' nodes let honest calls through.
 
 pub mod contest;
 pub mod corpus;
 pub mod count;
+pub mod country;
 pub mod exchange;
 pub mod flame;
 pub mod floor;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bench::contest::{self, Contest};
 use bench::load::{By, Load};
 use bench::pace::Pace;
-use bench::{count, exchange, flame, floor, hop, journal, judge, lists, load, pace, service};
+use bench::{count, country, exchange, flame, floor, hop, journal, judge, lists, load, pace, service};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -32,6 +32,29 @@ enum Command {
         /// Draw the CPU time of a call into this file, as SVG
         #[arg(long)]
         picture: Option<PathBuf>,
+    },
+    /// A country in a box: operators with a Kamailio and a node each, and a labelled day of calls (docs/country.md)
+    Country {
+        /// A short day
+        #[arg(long)]
+        quick: bool,
+        /// The same day again under each fault of one member
+        #[arg(long)]
+        faults: bool,
+        /// Another seed, another day
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Calls of the day, about; without --quick 1,200
+        #[arg(long)]
+        calls: Option<usize>,
+        #[arg(long, default_value_t = 40.0)]
+        calls_per_s: f64,
+        /// Directory of the repository
+        #[arg(long, default_value = ".")]
+        root: PathBuf,
+        /// Where nodes and switches keep what they write
+        #[arg(long, default_value = "target/country")]
+        work: PathBuf,
     },
     /// Draw what `perf script` printed of a worker: see bench/flame
     Flame { script: PathBuf, picture: PathBuf },
@@ -113,6 +136,11 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 fn main() -> Result<()> {
     match CommandLine::parse().command {
         Command::Run { quick, root, work, picture } => run(quick, &root, &work, picture.as_deref()),
+        Command::Country { quick, faults, seed, calls, calls_per_s, root, work } => {
+            let calls = calls.unwrap_or(if quick { 200 } else { 1200 });
+            let options = country::Options { root, work, seed, calls, calls_per_s, faults };
+            if country::run(&options)? { Ok(()) } else { Err("the day was not as it should be".into()) }
+        }
         Command::Flame { script, picture } => {
             let frames = flame::read(&std::fs::read_to_string(&script)?, "worker::Worker::run");
             let title =

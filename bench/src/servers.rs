@@ -105,7 +105,7 @@ pub fn pin(pid: u32, cores: &str) -> io::Result<()> {
 }
 
 /// A process and its direct children.
-fn family(pid: u32) -> Vec<u32> {
+pub(crate) fn family(pid: u32) -> Vec<u32> {
     let mut pids = vec![pid];
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(other) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {

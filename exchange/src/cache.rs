@@ -69,6 +69,15 @@ impl RoamingCache {
         self.old.remove(&number);
     }
 
+    /// For how long an answer is believed, ms.
+    pub fn lasts_ms(status: Status) -> i64 {
+        match status {
+            Status::Roaming => ROAMING_MS,
+            Status::NotRoaming | Status::NotAssigned => NOT_ROAMING_MS,
+            Status::Unknown => 0,
+        }
+    }
+
     /// Answers kept, some of which may have had their time.
     pub fn len(&self) -> usize {
         self.young.len() + self.old.len()
@@ -81,12 +90,7 @@ impl RoamingCache {
 
 /// An answer from the future was known before the clock went back: nobody can tell its age.
 fn is_believed(cached: &Cached, now_ms: i64) -> bool {
-    let most_ms = match cached.status {
-        Status::Roaming => ROAMING_MS,
-        Status::NotRoaming | Status::NotAssigned => NOT_ROAMING_MS,
-        Status::Unknown => 0,
-    };
-    (0..most_ms).contains(&now_ms.saturating_sub(cached.known_ms))
+    (0..RoamingCache::lasts_ms(cached.status)).contains(&now_ms.saturating_sub(cached.known_ms))
 }
 
 #[cfg(test)]

@@ -77,6 +77,13 @@ impl CallKey {
     }
 }
 
+impl CallKey {
+    /// The calling, called and redirecting number as one word each: for who keeps calls elsewhere, under a hash.
+    pub fn words(&self) -> [u64; 3] {
+        self.0
+    }
+}
+
 /// Shows no digits.
 impl fmt::Debug for CallKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

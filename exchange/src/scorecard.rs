@@ -55,6 +55,20 @@ impl Default for Thresholds {
     }
 }
 
+impl Tally {
+    /// Counts calls that a rule treated so. Blocks by the operator's own list, which is judged with R04 and says only that
+    /// he does not want the call, count as spoofed here: who counts them takes them off.
+    pub fn count(&mut self, rule: Rule, treatment: Treatment, calls: u64) {
+        let is_blocked = treatment == Treatment::Block;
+        let add = |to: &mut u64, counts: bool| *to += if counts { calls } else { 0 };
+        add(&mut self.calls, true);
+        add(&mut self.blocked, is_blocked);
+        add(&mut self.spoofed, is_blocked && says_not_the_callers(rule));
+        add(&mut self.denied, matches!(rule, Rule::R11 | Rule::R14));
+        add(&mut self.unknown, matches!(rule, Rule::R12 | Rule::R15));
+    }
+}
+
 impl Advice {
     /// `none`, `warn`, `throttle` or `cut`.
     pub fn name(self) -> &'static str {
@@ -71,12 +85,10 @@ impl Scorecard {
     /// Counts a call that came by `trunk` at `time_ms`, milliseconds since 1970-01-01 UTC.
     pub fn count(&mut self, time_ms: i64, trunk: &str, verdict: &Verdict) {
         let tally = self.tally(day(time_ms), trunk);
-        let is_blocked = verdict.treatment == Treatment::Block;
-        tally.calls += 1;
-        tally.blocked += u64::from(is_blocked);
-        tally.spoofed += u64::from(is_blocked && says_not_the_callers(verdict));
-        tally.denied += u64::from(matches!(verdict.rule, Rule::R11 | Rule::R14));
-        tally.unknown += u64::from(matches!(verdict.rule, Rule::R12 | Rule::R15));
+        tally.count(verdict.rule, verdict.treatment, 1);
+        if verdict.reason == Reason::OnBlockList {
+            tally.spoofed -= 1;
+        }
     }
 
     /// Adds what another scorecard, or this one before a restart, counted for a day and trunk.
@@ -125,12 +137,18 @@ impl Scorecard {
     }
 }
 
-/// The rules by which a block says that the number is not the caller's. The operator's own block list, judged with R04,
-/// says only that he does not want the call.
-fn says_not_the_callers(verdict: &Verdict) -> bool {
-    match verdict.rule {
-        Rule::R02 | Rule::R03 | Rule::R05 | Rule::R06 | Rule::R08 | Rule::R09 | Rule::R11 | Rule::R14 => true,
-        Rule::R04 => verdict.reason != Reason::OnBlockList,
-        _ => false,
-    }
+/// The rules by which a block says that the number is not the caller's.
+fn says_not_the_callers(rule: Rule) -> bool {
+    matches!(
+        rule,
+        Rule::R02
+            | Rule::R03
+            | Rule::R04
+            | Rule::R05
+            | Rule::R06
+            | Rule::R08
+            | Rule::R09
+            | Rule::R11
+            | Rule::R14
+    )
 }

@@ -77,6 +77,11 @@ impl NumbersKey {
         Keystream::new(self.derive(&[b"qalqan segment numbers", &nonce]), nonce)
     }
 
+    /// The key of AES-256-GCM that letters of the exchange lie under.
+    pub fn of_letters(&self) -> [u8; 32] {
+        self.derive(&[b"qalqan exchange letters"])
+    }
+
     pub fn tokens(&self) -> Tokens {
         Tokens(hmac::Key::new(hmac::HMAC_SHA256, &self.derive(&[b"qalqan number tokens"])))
     }

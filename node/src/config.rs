@@ -6,6 +6,7 @@ mod file;
 mod http;
 mod journal;
 mod lists;
+mod roaming;
 mod sip;
 mod sources;
 mod tracing;
@@ -21,12 +22,13 @@ use numbering::{Dialling, Plan};
 use rules::{Language, Modes};
 use screening::{Cap, Lists, Policy, Trunk};
 
-pub use exchange::{Exchange, Member};
+pub use exchange::{Credential, Exchange, Member};
 pub use faults::{Fault, Faults};
 pub use file::{Allow, Marks, UnknownSource, Way};
 pub use http::{Http, Who};
 pub use journal::Journal;
 pub use lists::list_faults;
+pub use roaming::Roaming;
 pub use sip::{Hop, Limits, Listen, Proxy, Refusal, Sip, Transport};
 pub use sources::Sources;
 pub use tracing::Tracing;
@@ -47,6 +49,8 @@ pub struct Setup {
     pub language: Language,
     /// The lists with the files they came from, trunk sets among them.
     pub files: Vec<ListFile>,
+    /// Where own subscribers are looked for.
+    pub roaming: Option<Arc<Roaming>>,
     /// The member of the exchange behind each trunk, where one is named.
     pub senders: Vec<Option<MemberId>>,
     /// The place of each trunk among the counters, which a running node keeps by name.
@@ -220,6 +224,7 @@ impl<'a> Reader<'a> {
         let http = self.http(&file.http, &names);
         let tracing = self.tracing(file.tracing.as_ref());
         let exchange = self.exchange(file.exchange.as_ref(), &file.member);
+        let roaming = self.roaming(file.roaming.as_ref(), file.exchange.is_some()).map(Arc::new);
         let senders = file.trunk.values().map(|row| {
             let member = row.member.as_ref()?;
             let id = exchange.as_ref().and_then(|exchange| exchange.member_named(member.get_ref()));
@@ -244,6 +249,7 @@ impl<'a> Reader<'a> {
             journal: Journal::new(&file.journal, self.base),
             http,
             exchange,
+            roaming,
             senders,
             tracing,
             language: file.language,

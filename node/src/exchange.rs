@@ -10,6 +10,7 @@ mod counts;
 mod pending;
 mod remote;
 mod server;
+mod shared;
 
 use std::io;
 use std::sync::Arc;
@@ -28,7 +29,10 @@ use tokio::time::Instant;
 use crate::config::Setup;
 use crate::connections::Connections;
 use crate::door::{Moment, Peer};
+use crate::letters::Keeper;
 use crate::retransmission::Transaction;
+use crate::roaming::Whereabouts;
+use crate::roaming::feed::Update;
 use crate::worker::Desk;
 
 pub use asker::outcome_name;
@@ -46,6 +50,8 @@ const LOOK: Duration = Duration::from_millis(100);
 pub struct Line {
     jobs: mpsc::Sender<Job>,
     calls: Arc<Calls>,
+    /// Whether other nodes of this operator are told of calls.
+    is_shared: bool,
     /// Answers over UDP leave by the door's own socket.
     datagrams: Option<Arc<Socket>>,
 }
@@ -77,6 +83,20 @@ enum Job {
         question: Question,
         until: Instant,
         reply: oneshot::Sender<Told>,
+    },
+    /// A call for other nodes of this operator.
+    Share(CallKey, i64, u32),
+    /// Location updates of own subscribers.
+    Locate {
+        updates: Vec<(Number, Update)>,
+        reply: oneshot::Sender<usize>,
+    },
+    /// Where an own subscriber is.
+    Whereabouts {
+        setup: Arc<Setup>,
+        number: Number,
+        until: Instant,
+        reply: oneshot::Sender<Whereabouts>,
     },
 }
 
@@ -125,10 +145,35 @@ impl Line {
         self.jobs.try_send(job).ok().map(|()| told)
     }
 
+    /// Takes location updates; gives how many were news, none where too much waits already.
+    pub async fn locate(&self, updates: Vec<(Number, Update)>) -> Option<usize> {
+        let (reply, kept) = oneshot::channel();
+        self.jobs.try_send(Job::Locate { updates, reply }).ok()?;
+        kept.await.ok()
+    }
+
+    /// Where an own subscriber is; none where too much waits already.
+    pub async fn whereabouts(
+        &self,
+        setup: &Arc<Setup>,
+        number: Number,
+        until: Instant,
+    ) -> Option<Whereabouts> {
+        let (reply, found) = oneshot::channel();
+        let job = Job::Whereabouts { setup: setup.clone(), number, until, reply };
+        self.jobs.try_send(job).ok()?;
+        found.await.ok()
+    }
+
     /// Notes a call that passes, so that others can ask whether it came from here.
     #[inline]
     pub fn register(&self, setup: &Setup, call: &Call, verdict: &Verdict) {
-        register(&self.calls, setup, call, verdict);
+        register(setup, call, verdict, |key, now_ms, ttl_s| {
+            self.calls.register(key, now_ms, ttl_s);
+            if self.is_shared {
+                let _ = self.jobs.try_send(Job::Share(key, now_ms, ttl_s));
+            }
+        });
     }
 
     /// The calls that others can ask about.
@@ -137,7 +182,7 @@ impl Line {
     }
 }
 
-fn register(calls: &Calls, setup: &Setup, call: &Call, verdict: &Verdict) {
+fn register(setup: &Setup, call: &Call, verdict: &Verdict, mut note: impl FnMut(CallKey, i64, u32)) {
     let Some(exchange) = setup.exchange.as_ref().filter(|_| verdict.treatment != Treatment::Block) else {
         return;
     };
@@ -148,7 +193,7 @@ fn register(calls: &Calls, setup: &Setup, call: &Call, verdict: &Verdict) {
         let days = if exchange.token_key.is_some() { days_around(call.time_ms) } else { 0..=0 };
         for day in days {
             let key = call_key(exchange.token_key.as_ref(), calling, call.called, redirecting, day);
-            calls.register(key, call.time_ms, exchange.ttl_s);
+            note(key, call.time_ms, exchange.ttl_s);
         }
     }
 }
@@ -196,6 +241,7 @@ pub struct Exchange {
     listeners: Vec<std::net::TcpListener>,
     jobs: mpsc::Receiver<Job>,
     calls: Arc<Calls>,
+    keeper: Keeper,
 }
 
 /// Listening sockets, and the line that doors are given, before the thread runs.
@@ -218,7 +264,11 @@ pub fn open(setup: &crate::config::Exchange) -> io::Result<Opened> {
     let (give, jobs) = mpsc::channel(JOBS);
     // Half full at most: registrations find a place of their own.
     let calls = Arc::new(Calls::new(setup.open_calls * 2));
-    Ok(Opened { line: Line { jobs: give, calls, datagrams: None }, listeners, jobs })
+    Ok(Opened {
+        line: Line { jobs: give, calls, is_shared: !setup.shared.is_empty(), datagrams: None },
+        listeners,
+        jobs,
+    })
 }
 
 impl Opened {
@@ -232,19 +282,25 @@ impl Opened {
         stop: Arc<AtomicBool>,
     ) -> io::Result<JoinHandle<()>> {
         let Opened { line, listeners, jobs } = self;
-        let exchange =
-            Exchange { setup, desk, connections, counts, stop, listeners, jobs, calls: line.calls };
+        let journal = setup.load().journal.clone();
+        let lost = counts.letters_lost.clone();
+        let (keeper, writing) = Keeper::start(&journal.directory, &journal.keys, journal.keep_days, lost)?;
+        let calls = line.calls;
+        let exchange = Exchange { setup, desk, connections, counts, stop, listeners, jobs, calls, keeper };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("exchange".to_owned()).spawn(move || {
             tokio::task::LocalSet::new().block_on(&runtime, exchange.run());
+            // With the last task its keeper is gone: what waits is written, and the thread ends.
+            drop(runtime);
+            let _ = writing.join();
         })
     }
 }
 
 impl Exchange {
     async fn run(self) {
-        let Exchange { setup, desk, connections, counts, stop, listeners, mut jobs, calls } = self;
-        let office = Office::new(setup, desk, connections, counts, calls);
+        let Exchange { setup, desk, connections, counts, stop, listeners, mut jobs, calls, keeper } = self;
+        let office = Office::new(setup, desk, connections, counts, calls, keeper);
         for listener in listeners {
             tokio::task::spawn_local(server::accept(office.clone(), listener));
         }

@@ -10,6 +10,7 @@ mod connection;
 mod keys;
 mod language;
 mod openapi;
+mod operators;
 mod problem;
 mod ready;
 mod screen;
@@ -52,6 +53,9 @@ pub enum Route {
     Explain,
     SaveRequest,
     CheckRequest,
+    Locations,
+    RoamingStatus,
+    Scorecard,
     Healthz,
     Readyz,
     Metrics,
@@ -60,11 +64,14 @@ pub enum Route {
 }
 
 impl Route {
-    pub const ALL: [Route; 9] = [
+    pub const ALL: [Route; 12] = [
         Route::Screen,
         Route::Explain,
         Route::SaveRequest,
         Route::CheckRequest,
+        Route::Locations,
+        Route::RoamingStatus,
+        Route::Scorecard,
         Route::Healthz,
         Route::Readyz,
         Route::Metrics,
@@ -83,6 +90,9 @@ impl Route {
             Route::Explain => "/v1/screen/explain",
             Route::SaveRequest => "/aos/saveRequest",
             Route::CheckRequest => "/aos/checkRequest",
+            Route::Locations => "/v1/locations",
+            Route::RoamingStatus => "/device-roaming-status/v1/retrieve",
+            Route::Scorecard => "/v1/scorecard",
             Route::Healthz => "/healthz",
             Route::Readyz => "/readyz",
             Route::Metrics => "/metrics",
@@ -93,7 +103,15 @@ impl Route {
 
     /// Whether something is asked that takes a key.
     fn is_question(self) -> bool {
-        matches!(self, Route::Screen | Route::Explain | Route::SaveRequest | Route::CheckRequest)
+        !matches!(
+            self,
+            Route::Scorecard
+                | Route::Healthz
+                | Route::Readyz
+                | Route::Metrics
+                | Route::OpenApi
+                | Route::Nothing
+        )
     }
 
     fn methods(self) -> &'static str {
@@ -162,7 +180,7 @@ impl Desk {
         has_certificate: bool,
     ) -> Result<Answer, Problem> {
         if route == Route::Nothing {
-            let what = "ask /v1/screen, /v1/screen/explain, /aos/saveRequest, /aos/checkRequest, /healthz, /readyz, /metrics or /openapi.json";
+            let what = "ask /v1/screen, /v1/screen/explain, /aos/saveRequest, /aos/checkRequest, /v1/locations, /device-roaming-status/v1/retrieve, /v1/scorecard, /healthz, /readyz, /metrics or /openapi.json";
             return Err(Problem::new(Kind::NotFound, what));
         }
         let fits = match *request.method() {
@@ -180,6 +198,12 @@ impl Desk {
             }
             Route::SaveRequest | Route::CheckRequest => {
                 self.aos(request, has_certificate, route == Route::SaveRequest).await
+            }
+            Route::Locations => self.locations(request, has_certificate).await,
+            Route::RoamingStatus => Ok(self.roaming_status(request, has_certificate).await),
+            Route::Scorecard => {
+                self.asker(&self.setup().http, request.headers(), has_certificate)?;
+                Ok(plain("application/json", serde_json::to_vec(&self.watch.scores()).expect("plain values")))
             }
             Route::Healthz => Ok(plain("text/plain; charset=utf-8", "alive\n")),
             Route::Readyz => self.ready(),
@@ -250,30 +274,6 @@ impl Desk {
     async fn body(&self, setup: &Setup, has_key: bool, body: Incoming) -> Result<Bytes, Problem> {
         let limit = if has_key { setup.http.body_bytes } else { setup.http.body_bytes.min(UNKNOWN_BODY) };
         read(body, limit, setup.http.body).await
-    }
-
-    /// A call of a small operator, noted or asked about.
-    async fn aos(
-        &self,
-        request: Request<Incoming>,
-        has_certificate: bool,
-        saves: bool,
-    ) -> Result<Answer, Problem> {
-        let setup = self.setup();
-        let (head, body) = request.into_parts();
-        self.asker(&setup.http, &head.headers, has_certificate)?;
-        let Some((exchange, line)) = setup.exchange.as_ref().zip(self.line.as_ref()) else {
-            return Err(Problem::new(Kind::NotFound, "this node is in no exchange: configure [exchange]"));
-        };
-        let body = self.body(&setup, true, body).await?;
-        is_json(&head.headers)?;
-        let call = aos::read(&body, now_ms())?;
-        let result = match saves {
-            true => aos::save(&setup, exchange, line, &call),
-            false => aos::check(&setup, line, &call).await,
-        };
-        let answer = aos::AosAnswer::new(result, head.uri.query());
-        Ok(plain("application/json", serde_json::to_vec(&answer).expect("plain values")))
     }
 
     /// Who asks, if he may.

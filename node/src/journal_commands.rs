@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use call::Rule;
 use clap::{Args, Subcommand, ValueEnum};
 use qalqan::config::{self, Journal, Origin};
-use qalqan::query::{Form, Query, Source, query};
+use qalqan::letters::{self, Wanted};
+use qalqan::query::{Form, Query, Source, query, scorecard};
 use qalqan::store::keys::{Keys, read_public};
 use qalqan::store::now_ms;
 use qalqan::store::seal::Sealer;
@@ -22,6 +23,8 @@ pub enum JournalCommand {
     Query(QueryArgs),
     /// Check that nothing sealed was changed, dropped, added or moved
     Verify(VerifyArgs),
+    /// Show what was asked and answered between operators, as it was signed; the look is written down
+    Letters(LettersArgs),
     /// Go over to new keys: for seals and for numbers
     RotateKeys,
 }
@@ -91,6 +94,7 @@ pub fn run(
     match command {
         JournalCommand::Query(args) => args.run(origin, language, out),
         JournalCommand::Verify(args) => args.run(origin, out),
+        JournalCommand::Letters(args) => args.run(origin, out),
         JournalCommand::RotateKeys => rotate(origin, out),
     }
 }
@@ -101,11 +105,123 @@ fn segments_of(directory: &Path) -> PathBuf {
     if within.is_dir() { within } else { directory.to_owned() }
 }
 
+#[derive(Args)]
+pub struct LettersArgs {
+    /// From this time on: 2026-03-02T12:00:00Z, or seconds since 1970
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Before this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Calling, called or redirecting number in E.164
+    #[arg(long, value_name = "N")]
+    number: Option<String>,
+    /// The other operator by its name
+    #[arg(long, value_name = "NAME")]
+    member: Option<String>,
+    /// Journal directory [default: the configuration's]
+    #[arg(long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// Directory of the keys that open letters [default: the configuration's]
+    #[arg(long, value_name = "DIR")]
+    keys: Option<PathBuf>,
+}
+
+impl LettersArgs {
+    fn run(self, origin: &Origin, out: &mut impl Write) -> Outcome {
+        let LettersArgs { from, until, number, member, directory, keys } = self;
+        let configured = match (&directory, &keys) {
+            (Some(_), Some(_)) => None,
+            _ => Some(config::load_journal(origin)?.0),
+        };
+        let usual = |of: fn(&Journal) -> &PathBuf| configured.as_ref().map(of).cloned().unwrap_or_default();
+        let directory = directory.unwrap_or_else(|| usual(|journal| &journal.directory));
+        let keys = Keys::of_numbers(&keys.unwrap_or_else(|| usual(|journal| &journal.keys)))?;
+        let wanted = Wanted {
+            from_ms: time(from.as_ref(), "from")?,
+            until_ms: time(until.as_ref(), "until")?,
+            number: number.as_deref().map(e164).transpose()?,
+            member,
+        };
+        let shown = directory.display().to_string();
+        Ok(letters::print(&directory, &keys, &wanted, out)
+            .map_err(|error| format!("{shown}: letters: {error}"))?)
+    }
+}
+
+fn time(text: Option<&String>, name: &str) -> Result<Option<i64>, String> {
+    let read = |text: &String| {
+        qalqan::records::parse_time(text)
+            .ok_or_else(|| format!("--{name} {text}: write 2026-03-02T12:00:00Z, or seconds since 1970"))
+    };
+    text.map(read).transpose()
+}
+
+fn e164(text: &str) -> Result<numbering::Number, String> {
+    numbering::Number::parse(text)
+        .map_err(|_| format!("--number {text}: write it in E.164, such as +77272501234"))
+}
+
+/// `qalqan scorecard`: which verdicts count, and how they are shown.
+#[derive(Args)]
+pub struct ScorecardArgs {
+    /// From this time on: 2026-03-02T12:00:00Z, or seconds since 1970
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Before this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Ingress trunk by its name
+    #[arg(long, value_name = "NAME")]
+    trunk: Option<String>,
+    #[arg(long, value_enum, default_value_t = OutputForm::Table)]
+    format: OutputForm,
+    /// Journal directory, or s3://bucket/prefix [default: the configuration's]
+    #[arg(long, value_name = "DIR")]
+    directory: Option<String>,
+}
+
+impl ScorecardArgs {
+    pub fn run(self, origin: &Origin, out: &mut impl Write) -> Outcome {
+        let ScorecardArgs { from, until, trunk, format, directory } = self;
+        let args = QueryArgs {
+            from,
+            until,
+            number: None,
+            rule: None,
+            verdict: None,
+            trunk,
+            limit: usize::MAX,
+            reveal: false,
+            format,
+            directory,
+            keys: None,
+        };
+        let wanted = args.query()?;
+        let (source, _) = args.opened(origin)?;
+        Ok(qalqan::scorecard::print(&scorecard(source, &wanted)?, args.form(), out)?)
+    }
+}
+
 impl QueryArgs {
     fn run(self, origin: &Origin, language: Option<Language>, out: &mut impl Write) -> Outcome {
         let wanted = self.query()?;
+        let (source, usual) = self.opened(origin)?;
+        Ok(query(source, &wanted, self.form(), language.unwrap_or(usual), out)?)
+    }
+
+    fn form(&self) -> Form {
+        match self.format {
+            OutputForm::Table => Form::Table,
+            OutputForm::Csv => Form::Csv,
+            OutputForm::Jsonl => Form::JsonLines,
+        }
+    }
+
+    /// The journal, and the language of its configuration.
+    fn opened(&self, origin: &Origin) -> Result<(Source, Language), Box<dyn std::error::Error>> {
         // A journal can be read where its node's configuration is not: with --directory none is needed.
-        let (source, usual) = match &self.directory {
+        Ok(match &self.directory {
             Some(url) if url.contains("://") => {
                 let source = Source { directory: None, shelves: vec![Shelf::open(url)?], keys: self.keys()? };
                 (source, Language::default())
@@ -116,13 +232,7 @@ impl QueryArgs {
                 let keys = if self.keys.is_some() { self.keys()? } else { Keys::of_numbers(&keys)? };
                 (self.source(&directory, segments.as_deref(), keys)?, language)
             }
-        };
-        let form = match self.format {
-            OutputForm::Table => Form::Table,
-            OutputForm::Csv => Form::Csv,
-            OutputForm::Jsonl => Form::JsonLines,
-        };
-        Ok(query(source, &wanted, form, language.unwrap_or(usual), out)?)
+        })
     }
 
     fn keys(&self) -> Result<Vec<journal::NumbersKey>, String> {
@@ -149,18 +259,6 @@ impl QueryArgs {
     }
 
     fn query(&self) -> Result<Query, String> {
-        let time = |text: &Option<String>, name: &str| {
-            let read = |text: &String| {
-                qalqan::records::parse_time(text).ok_or_else(|| {
-                    format!("--{name} {text}: write 2026-03-02T12:00:00Z, or seconds since 1970")
-                })
-            };
-            text.as_ref().map(read).transpose()
-        };
-        let number = self.number.as_ref().map(|text| {
-            numbering::Number::parse(text)
-                .map_err(|_| format!("--number {text}: write it in E.164, such as +77272501234"))
-        });
         let rule = self.rule.as_ref().map(|id| {
             Rule::from_id(&id.to_ascii_uppercase())
                 .ok_or_else(|| format!("--rule {id}: no such rule: R00 to R20, ALLOW"))
@@ -171,9 +269,9 @@ impl QueryArgs {
             return Err(format!("--verdict {name}: allow, mark, withhold or block"));
         }
         Ok(Query {
-            from_ms: time(&self.from, "from")?,
-            until_ms: time(&self.until, "until")?,
-            number: number.transpose()?,
+            from_ms: time(self.from.as_ref(), "from")?,
+            until_ms: time(self.until.as_ref(), "until")?,
+            number: self.number.as_deref().map(e164).transpose()?,
             rule: rule.transpose()?,
             verdict: self.verdict.clone(),
             trunk: self.trunk.clone(),

@@ -4,7 +4,7 @@
 //! socket and a [`store`] writer; [`door`] is the one place that knows both SIP and calls. [`replay`] judges
 //! recorded traffic with the same setup, [`query`] reads the journal, [`verify`] checks it, [`demo`] plays a small
 //! country against a running node. [`http`] is the door for those who ask by HTTP, [`metrics`] and [`traces`] show how a
-//! node is.
+//! node is. [`roaming`] asks the operator's own sources where its subscribers are.
 
 pub mod capture;
 pub mod check;
@@ -14,6 +14,7 @@ pub mod demo;
 pub mod door;
 pub mod exchange;
 pub mod http;
+pub mod letters;
 pub mod list_file;
 pub mod live;
 pub mod manual;
@@ -25,6 +26,8 @@ pub mod query;
 pub mod records;
 pub mod replay;
 pub mod retransmission;
+pub mod roaming;
+pub mod scorecard;
 pub mod serve;
 pub mod simulate;
 pub mod stats;

@@ -2,18 +2,20 @@
 
 mod journal_commands;
 mod list_commands;
+mod roaming_commands;
 
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use journal_commands::JournalCommand;
+use journal_commands::{JournalCommand, ScorecardArgs};
 use list_commands::ListsCommand;
 use qalqan::check::{Asked, check};
 use qalqan::config::{self, Origin};
 use qalqan::records::Mapping;
 use qalqan::{demo, http, manual, replay, serve, simulate};
+use roaming_commands::RoamingCommand;
 use rules::Language;
 use screening::Fields;
 
@@ -51,6 +53,11 @@ enum Command {
     /// The journal
     #[command(subcommand)]
     Journal(JournalCommand),
+    /// What each trunk handed over by day: the share of spoofed calls
+    Scorecard(ScorecardArgs),
+    /// Where subscribers are: the sources that say so
+    #[command(subcommand)]
+    Roaming(RoamingCommand),
     /// Play a small country on a seed, without sockets, and check every verdict against the truth
     Simulate(simulate::SimulateArgs),
     /// Play the small country over real SIP against a real node, and watch
@@ -222,6 +229,8 @@ fn run(command_line: CommandLine) -> Outcome {
             writeln!(out, "{}", http::add_key(&file, &args.name, &args.trunks, &args.expires)?)?;
         }
         Command::Journal(command) => journal_commands::run(command, &origin, language, &mut out)?,
+        Command::Scorecard(args) => args.run(&origin, &mut out)?,
+        Command::Roaming(command) => roaming_commands::run(command, &mut out)?,
         Command::Simulate(args) => simulate::simulate(&args, language.unwrap_or_default(), &mut out)?,
         Command::Demo(args) => {
             drop(out);

@@ -17,6 +17,7 @@ use crate::config::Setup;
 use crate::connections::Connections;
 use crate::exchange::{Counts, Line};
 use crate::http::{Answered, Route, STATUSES};
+use crate::scorecard::{Counted, Score};
 use crate::stats::{BUCKETS, Described, OTHERS, Stats, TRUNKS, UNKNOWN, WorkerStats, bucket_ns};
 use crate::store::now_ms;
 
@@ -28,6 +29,7 @@ pub struct Watch {
     connections: Arc<Connections>,
     places: Arc<Places>,
     exchange: Option<(Arc<Counts>, Line)>,
+    scorecard: Arc<Counted>,
     loaded_ms: AtomicI64,
     reloads: AtomicU64,
     refused_reloads: AtomicU64,
@@ -43,6 +45,7 @@ impl Watch {
         connections: Arc<Connections>,
         places: Arc<Places>,
         exchange: Option<(Arc<Counts>, Line)>,
+        scorecard: Arc<Counted>,
     ) -> Watch {
         Watch {
             setup,
@@ -51,6 +54,7 @@ impl Watch {
             connections,
             places,
             exchange,
+            scorecard,
             loaded_ms: AtomicI64::new(now_ms()),
             reloads: AtomicU64::new(0),
             refused_reloads: AtomicU64::new(0),
@@ -79,6 +83,11 @@ impl Watch {
 
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// What each trunk handed over by day.
+    pub fn scores(&self) -> Vec<Score> {
+        self.scorecard.scores()
     }
 
     /// Everything, as Prometheus reads it.
@@ -276,7 +285,8 @@ impl Places {
         setup.places = setup.policy.trunks.iter().map(|trunk| place(&trunk.name)).collect();
     }
 
-    fn named(&self) -> Vec<(u16, String)> {
+    /// Every place with its name.
+    pub fn named(&self) -> Vec<(u16, String)> {
         let names = self.0.lock().expect("nobody panics with it");
         let own = names.iter().take(TRUNKS - 2).cloned().enumerate().map(|(i, name)| (i as u16, name));
         own.chain([(OTHERS, "other".to_owned()), (UNKNOWN, "unknown-source".to_owned())]).collect()

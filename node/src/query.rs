@@ -9,9 +9,10 @@ mod print;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use call::Rule;
+use exchange::Scorecard;
 use journal::NumbersKey;
 use numbering::Number;
 use rules::Language;
@@ -61,8 +62,40 @@ pub fn query(
     language: Language,
     out: &mut impl Write,
 ) -> io::Result<()> {
+    let directory = source.directory.clone();
+    let (mut search, is_cut) = search(source, query, None)?;
+    search.cut();
+    if query.reveal || query.number.is_some() {
+        note_look(directory.as_deref(), query, search.found.len()).map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("this look cannot be written down, so nothing is shown: {error}"),
+            )
+        })?;
+    }
+    print::head(form, language, out)?;
+    for found in &search.found {
+        print::row(found, query.reveal, form, language, out)?;
+    }
+    let shown = search.found.len();
+    if is_cut {
+        eprintln!("more verdicts match; these are the newest {shown}: --limit shows more");
+    } else if search.matched > shown {
+        eprintln!("{} verdicts match; these are the newest {shown}: --limit shows more", search.matched);
+    }
+    Ok(())
+}
+
+/// What each trunk handed over by day, of the verdicts that match.
+pub fn scorecard(source: Source, query: &Query) -> io::Result<Scorecard> {
+    let (search, _) = search(source, query, Some(Scorecard::default()))?;
+    Ok(search.card.unwrap_or_default())
+}
+
+/// Reads the journal; says whether older records were left unread because the limit was reached.
+fn search<'q>(source: Source, query: &'q Query, card: Option<Scorecard>) -> io::Result<(Search<'q>, bool)> {
     let mut reading = Reading::open(source.directory.as_deref(), source.shelves)?;
-    let mut search = Search { query, found: Vec::new(), matched: 0, blind: None };
+    let mut search = Search { query, found: Vec::new(), matched: 0, blind: None, card };
     let mut trunks = TrunkNames::new(source.directory.clone().unwrap_or_default());
     reading.logs(&source.keys, |record, closed| {
         if closed && query.number.is_some() {
@@ -124,26 +157,7 @@ pub fn query(
             "{place} hides its numbers, and their key is not at hand: name its directory, --keys DIR"
         )));
     }
-    search.cut();
-    if query.reveal || query.number.is_some() {
-        note_look(source.directory.as_deref(), query, search.found.len()).map_err(|error| {
-            io::Error::new(
-                error.kind(),
-                format!("this look cannot be written down, so nothing is shown: {error}"),
-            )
-        })?;
-    }
-    print::head(form, language, out)?;
-    for found in &search.found {
-        print::row(found, query.reveal, form, language, out)?;
-    }
-    let shown = search.found.len();
-    if is_cut {
-        eprintln!("more verdicts match; these are the newest {shown}: --limit shows more");
-    } else if search.matched > shown {
-        eprintln!("{} verdicts match; these are the newest {shown}: --limit shows more", search.matched);
-    }
-    Ok(())
+    Ok((search, is_cut))
 }
 
 /// What was found so far.
@@ -153,12 +167,17 @@ struct Search<'q> {
     matched: usize,
     /// Something that a number cannot be looked for in.
     blind: Option<String>,
+    /// Where verdicts are counted, not kept.
+    card: Option<Scorecard>,
 }
 
 impl Search<'_> {
     fn take(&mut self, found: Found, token: Option<&str>) {
         if self.query.matches(&found, token) {
             self.matched += 1;
+            if let Some(card) = &mut self.card {
+                return card.count(found.time_ms, &found.trunk, &found.verdict);
+            }
             self.found.push(found);
             // Keep memory small however much matches: sort and cut now and then.
             if self.found.len() >= 4 * self.query.limit.max(1024) {
@@ -182,21 +201,31 @@ impl Search<'_> {
     }
 }
 
-/// Who looked, when, and for what; the number itself stays masked here too.
-fn note_look(directory: Option<&std::path::Path>, query: &Query, shown: usize) -> io::Result<()> {
-    // Segments in a bucket have no directory beside them: the look is written down where who looks stands.
-    let path = directory.unwrap_or(std::path::Path::new(".")).join("looks.jsonl");
-    let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-    let line = json!({
-        "time": jiff::Timestamp::from_millisecond(now_ms()).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string(),
-        "who": std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into()),
-        // SAFETY: asks for nothing but a number.
-        "uid": unsafe { libc::getuid() },
+/// Who looked at verdicts, when, and for what; the number itself stays masked here too.
+fn note_look(directory: Option<&Path>, query: &Query, shown: usize) -> io::Result<()> {
+    let what = json!({
         "number": query.number.map(|number| number.to_string()),
         "rule": query.rule.map(|rule| rule.id()),
         "trunk": query.trunk,
         "revealed": query.reveal,
         "records": shown,
     });
+    note(directory, what)
+}
+
+/// Writes a look down beside the journal: who, when, what for.
+pub fn note(directory: Option<&Path>, what: serde_json::Value) -> io::Result<()> {
+    // Segments in a bucket have no directory beside them: the look is written down where who looks stands.
+    let path = directory.unwrap_or(Path::new(".")).join("looks.jsonl");
+    let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    let mut line = json!({
+        "time": jiff::Timestamp::from_millisecond(now_ms()).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string(),
+        "who": std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into()),
+        // SAFETY: asks for nothing but a number.
+        "uid": unsafe { libc::getuid() },
+    });
+    if let (Some(line), serde_json::Value::Object(what)) = (line.as_object_mut(), what) {
+        line.extend(what);
+    }
     writeln!(file, "{line}")
 }

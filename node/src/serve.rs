@@ -20,6 +20,7 @@ use crate::http;
 use crate::metrics::{self, Places, Watch};
 use crate::notify;
 use crate::probe;
+use crate::scorecard::Counted;
 use crate::stats::{Stats, WorkerStats};
 use crate::store::{Store, now_ms};
 use crate::stream::{self, StreamWorker};
@@ -41,6 +42,8 @@ pub struct Node {
     watch: Option<Arc<Watch>>,
     /// What was asked between operators.
     counts: Arc<Counts>,
+    /// What each trunk handed over.
+    scorecard: Arc<Counted>,
     places: Arc<Places>,
     stop: Arc<AtomicBool>,
     state: RandomState,
@@ -58,6 +61,7 @@ impl Node {
         let store = Store::open(&setup.journal)
             .map_err(|error| place(error, format!("journal {}", setup.journal.directory.display())))?;
         store.keep_basis(setup.policy.basis());
+        let scorecard = Arc::new(Counted::open(&setup.journal.directory));
         let (listen, workers) = (setup.sip.listen.clone(), setup.sip.workers);
         let has_proxy = setup.sip.proxy.is_some();
         let places = Arc::new(Places::default());
@@ -74,6 +78,7 @@ impl Node {
             connections: Arc::default(),
             watch: None,
             counts: Arc::default(),
+            scorecard,
             places,
             stop: Arc::new(AtomicBool::new(false)),
             state: RandomState::new(),
@@ -152,7 +157,16 @@ impl Node {
         let (stats, connections, places) =
             (self.stats.clone(), self.connections.clone(), self.places.clone());
         let exchange = self.line.as_ref().map(|line| (self.counts.clone(), line.clone()));
-        let watch = Arc::new(Watch::new(self.setup.clone(), stats, answered, connections, places, exchange));
+        let watch = Watch::new(
+            self.setup.clone(),
+            stats,
+            answered,
+            connections,
+            places,
+            exchange,
+            self.scorecard.clone(),
+        );
+        let watch = Arc::new(watch);
         self.watch = Some(watch.clone());
         self.threads
             .extend(server.start(&self.setup, &watch, counters, self.line.as_ref(), || self.store.writer())?);
@@ -205,6 +219,14 @@ impl Node {
         self.setup.store(Arc::new(setup));
     }
 
+    /// Takes up what the workers counted, for the scorecard; writes it down now and then.
+    fn count(&self, writes: bool) {
+        self.scorecard.take(&self.stats, &self.places, self.setup().journal.keep_days);
+        if writes && let Err(error) = self.scorecard.save() {
+            log(&format!("scorecard: {error}"));
+        }
+    }
+
     /// Stops the workers once they have answered what they received, then seals the journal; gives its last news.
     pub fn stop(mut self) -> Vec<String> {
         self.end();
@@ -212,12 +234,15 @@ impl Node {
     }
 
     fn end(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        let is_first = !self.stop.swap(true, Ordering::Relaxed);
         if let Some(watch) = &self.watch {
             watch.stop();
         }
         for thread in self.threads.drain(..) {
             let _ = thread.join();
+        }
+        if is_first {
+            self.count(true);
         }
     }
 }
@@ -301,6 +326,9 @@ pub fn serve(origin: &Origin) -> Result<(), Box<dyn std::error::Error>> {
         node.store.news().iter().for_each(|line| log(line));
         std::thread::sleep(tick);
         since_report += tick;
+        if since_report.subsec_millis() == 0 {
+            node.count(since_report >= REPORT_EVERY);
+        }
         if since_report >= REPORT_EVERY {
             reporter.report(&node, since_report);
             since_report = Duration::ZERO;

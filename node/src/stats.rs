@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use call::{Rule, Treatment};
+use call::{Reason, Rule, Treatment};
 use journal::Record;
 
 use crate::traces::{Origin, Tracer};
@@ -45,6 +45,8 @@ macro_rules! counters {
             would: Table,
             /// Every monitored rule that hit, by trunk and rule.
             monitored: Box<[Counter]>,
+            /// Calls blocked by the operator's own list, by trunk: R04 says nothing of the trunk then.
+            listed: Box<[Counter]>,
             latency: [Counter; BUCKETS + 1],
             pub calls: Counter,
             pub would_block: Counter,
@@ -63,6 +65,7 @@ macro_rules! counters {
                     verdicts: Table::default(),
                     would: Table::default(),
                     monitored: counters(TRUNKS * Rule::ALL.len()),
+                    listed: counters(TRUNKS),
                     latency: std::array::from_fn(|_| Counter::default()),
                     calls: Counter::default(),
                     would_block: Counter::default(),
@@ -183,6 +186,9 @@ impl WorkerStats {
         let verdict = &record.verdict;
         self.calls.add(1);
         self.verdicts.at(place, verdict.rule, verdict.treatment).add(1);
+        if verdict.reason == Reason::OnBlockList {
+            self.listed[usize::from(place).min(TRUNKS - 1)].add(1);
+        }
         self.took_ns.add(u64::from(record.took_ns));
         self.latency[bucket_of(record.took_ns)].add(1);
         if let Some(would) = verdict.would {
@@ -228,6 +234,11 @@ impl Stats {
 
     pub fn monitored(&self, place: u16, rule: Rule) -> u64 {
         self.sum(|worker| &worker.monitored[usize::from(place) * Rule::ALL.len() + rule as usize])
+    }
+
+    /// Calls of a trunk blocked by the operator's own list.
+    pub fn listed(&self, place: u16) -> u64 {
+        self.sum(|worker| &worker.listed[usize::from(place)])
     }
 
     pub fn by_rule(&self, rule: Rule, treatment: Treatment) -> u64 {

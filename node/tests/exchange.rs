@@ -8,9 +8,7 @@ use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use serde_json::json;
 
 use crate::rig::http::Client;
-use crate::rig::{
-    ACCESS, INTERNATIONAL, Invite, NATIONAL, Node, Site, Switch, free_port, header, status, wait,
-};
+use crate::rig::{INTERNATIONAL, Invite, NATIONAL, Node, Site, Switch, free_port, header, status, wait};
 
 /// An operator of the country: who it is, where its node listens, what it holds.
 pub struct Operator {
@@ -232,5 +230,123 @@ fn a_call_cancelled_while_others_are_asked_ends_with_487() {
     switch.socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
     let answer = switch.answer().expect("a verdict");
     assert!(status(&answer).starts_with("302"), "{answer}");
-    let _ = ACCESS;
+}
+
+#[test]
+fn a_small_operator_takes_part_by_two_http_calls() {
+    let (alpha, _a, beta, _b) = two("");
+    let ask = |of: &Operator, path: &str, body: &str| {
+        let head = format!("POST /aos/{path} HTTP/1.1\r\nContent-Type: application/json");
+        let answer = Client::new(of.http).ask(&head, body);
+        (answer.status, answer.body)
+    };
+    let ok = |text: &str| (200, text.to_owned());
+    let call = r#"{"msisdnA":"77021112233","msisdnB":"77011234567"}"#;
+    assert_eq!(ask(&beta, "saveRequest", call), ok(r#"{"result":true}"#));
+    // Its own node answers, and any other that asks it.
+    assert_eq!(ask(&beta, "checkRequest", call), ok(r#"{"result":true}"#));
+    assert_eq!(ask(&alpha, "checkRequest?answer=string", call), ok(r#"{"result":"true"}"#));
+    let seen = alpha.screen("national", OF_BETA, OF_ALPHA);
+    assert_eq!(
+        (seen["rule"].as_str(), seen["answers"][0]["answer"].as_str()),
+        (Some("R20"), Some("initiated"))
+    );
+    // Another operator's number is not noted; what is not known passes; an empty redirecting number is none.
+    assert_eq!(ask(&alpha, "saveRequest", call), ok(r#"{"result":false}"#));
+    let unknown = r#"{"msisdnA":"77051112233","msisdnB":"77011234567","redirectingNumber":""}"#;
+    assert_eq!(ask(&alpha, "checkRequest", unknown), ok(r#"{"result":true}"#));
+    let emergency = r#"{"msisdnA":"77021110000","msisdnB":"112"}"#;
+    assert_eq!(ask(&alpha, "checkRequest", emergency), ok(r#"{"result":true}"#));
+    for wrong in [
+        r#"{"msisdnA":"+77021112233","msisdnB":"77011234567"}"#,
+        r#"{"msisdnA":"77021112233"}"#,
+        r#"{"msisdnA":"77021112233","msisdnB":"77011234567","more":1}"#,
+    ] {
+        let (status, body) = ask(&beta, "saveRequest", wrong);
+        assert_eq!(status, 422, "{wrong}: {body}");
+        assert!(!body.contains("1112233"), "{body}");
+    }
+    assert_eq!(ask(&beta, "checkRequest", "{").0, 400);
+}
+
+#[test]
+fn numbers_of_checks_travel_as_hashes_where_members_agree() {
+    let alpha = Operator::new("alpha", "\"7701\"");
+    let beta = Operator::new("beta", "\"7702\"");
+    for (one, other) in [(&alpha, &beta), (&beta, &alpha)] {
+        one.join(&[other], "hash-key = \"hash.key\"");
+        one.site.write("hash.key", "0123456789abcdef0123456789abcdef\n");
+        std::fs::set_permissions(one.site.path("hash.key"), PermissionsExt::from_mode(0o600)).unwrap();
+    }
+    let (_a, b) = (alpha.site.serve(), beta.site.serve());
+    beta.screen("access", OF_BETA, OF_ALPHA);
+    let seen = alpha.screen("national", OF_BETA, OF_ALPHA);
+    assert_eq!(
+        (seen["rule"].as_str(), seen["answers"][0]["answer"].as_str()),
+        (Some("R20"), Some("initiated"))
+    );
+    // A member that sends digits all the same is refused.
+    b.kill();
+    beta.join(&[&alpha], "");
+    let _b = beta.site.serve();
+    let seen = beta.screen("national", OF_ALPHA, OF_BETA);
+    assert_eq!(
+        (seen["rule"].as_str(), seen["sub_reason"].as_str()),
+        (Some("R15"), Some("initiation-refused"))
+    );
+}
+
+#[test]
+fn a_ported_number_is_asked_of_who_holds_it_and_a_guest_of_who_sent_the_call() {
+    let alpha = Operator::new("alpha", "\"7701\"");
+    let beta = Operator::new("beta", "\"7702\"");
+    alpha.join(&[&beta], "");
+    beta.join(&[&alpha], "");
+    let text = alpha.site.read("qalqan.toml");
+    let text = text.replace("[trunk.national]", "[trunk.national]\nmember = \"beta\"");
+    alpha.site.write("qalqan.toml", format!("{text}[lists]\nportability = \"ported.csv\"\n"));
+    let ported =
+        "number,owner,expires,note\n+77051234567,beta,,\n+77027654321,alpha,,\n+77029998877,nobody,,\n";
+    alpha.site.write("ported.csv", ported);
+    let (_a, _b) = (alpha.site.serve(), beta.site.serve());
+    let by = |calling: &str| {
+        let seen = alpha.screen("national", calling, OF_ALPHA);
+        (
+            seen["rule"].as_str().unwrap().to_owned(),
+            seen["answers"][0]["by"].as_str().unwrap_or("-").to_owned(),
+        )
+    };
+    beta.screen("access", "+77051234567", OF_ALPHA);
+    assert_eq!(by("+77051234567"), ("R20".to_owned(), "beta".to_owned()));
+    assert_eq!(by("+77027654321"), ("R15".to_owned(), "alpha".to_owned()));
+    assert_eq!(by("+77029998877"), ("R15".to_owned(), "-".to_owned()));
+    // A foreign guest's call: suspected, unless the sending operator denies it.
+    assert_eq!(by("+14155550123"), ("R13".to_owned(), "beta".to_owned()));
+}
+
+#[test]
+fn a_broken_exchange_is_refused_with_its_fault() {
+    let alpha = Operator::new("alpha", "\"7701\"");
+    let beta = Operator::new("beta", "\"7702\"");
+    alpha.join(&[&beta], "");
+    alpha.site.ok(&["config", "check"]);
+    let good = alpha.site.read("qalqan.toml");
+    for (from, to, complaint) in [
+        ("name = \"alpha\"", "name = \"beta\"", "is a member's"),
+        ("\"own.key\"", "\"none.key\"", "no such file"),
+        ("certificate = \"own.pem\"", "certificate = \"beta.pem\"", "does not go with its key"),
+        ("certificate = \"beta.pem\"", "certificate = \"qalqan.toml\"", "no certificate in PEM form"),
+        ("[\"7701\"]", "[\"770x\"]", "not the first digits"),
+        ("\"initiation-check\"]", "\"telepathy\"]", "no capability \"telepathy\""),
+        ("https://localhost", "http://localhost", "https://host:port"),
+        ("name = \"alpha\"", "name = \"alpha\"\nttl-s = 5", "ttl-s is not between 30 and 180"),
+        ("name = \"alpha\"", "name = \"alpha\"\ndeadline-ms = 5000", "deadline-ms is not between 1 and 1000"),
+        ("name = \"alpha\"", "name = \"alpha\"\nhash-key = \"own.pem\"", "others may read it"),
+        ("class = \"national\"", "class = \"national\"\nmember = \"gamma\"", "\"gamma\" is not in [member"),
+    ] {
+        assert!(good.contains(from), "{from}");
+        alpha.site.write("qalqan.toml", good.replacen(from, to, 1));
+        let said = alpha.site.refused(&["config", "check"]);
+        assert!(said.contains(complaint), "{to}: {said}");
+    }
 }

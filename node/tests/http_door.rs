@@ -6,6 +6,7 @@ mod exchange;
 mod exchange_bad;
 mod exchange_forged;
 mod exchange_member;
+mod exchange_state;
 mod http;
 mod http_contract;
 mod http_peers;

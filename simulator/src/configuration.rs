@@ -17,9 +17,14 @@ pub(crate) const HEADER: &str = "number,owner,expires,note\n";
 /// The score from which R18 blocks, as the configuration leaves it.
 const BEHAVIOUR_THRESHOLD: u8 = 80;
 
+/// The lists that rules ask: no exchange is played, so nobody asks who holds a number.
+fn played() -> impl Iterator<Item = ListName> {
+    ListName::ALL.into_iter().filter(|&name| name != ListName::Portability)
+}
+
 /// The text of every list of the operator.
 pub(crate) fn lists(customers: &Customers, population: &Population) -> Vec<(ListName, String)> {
-    ListName::ALL.map(|name| (name, list(name, customers, population))).into()
+    played().map(|name| (name, list(name, customers, population))).collect()
 }
 
 fn list(name: ListName, customers: &Customers, population: &Population) -> String {
@@ -43,8 +48,7 @@ fn list(name: ListName, customers: &Customers, population: &Population) -> Strin
                 writeln!(text, "+{number},subscriber,,asked at the desk").expect("a string takes all");
             }
         }
-        // No exchange is played: nobody asks who holds a number.
-        ListName::Portability => {}
+        ListName::Portability => unreachable!("no exchange is played"),
         ListName::RoamingNumbers | ListName::NoOutboundRoaming | ListName::Unallocated => {
             let (blocks, note) = match name {
                 ListName::RoamingNumbers => (std::slice::from_ref(&customers.roaming_numbers), "pool"),
@@ -62,7 +66,7 @@ fn list(name: ListName, customers: &Customers, population: &Population) -> Strin
 /// `qalqan.toml`; everything it does not say is as shipped.
 pub(crate) fn qalqan_toml(seed: u64, trunks: &[TrunkSpec]) -> String {
     let mut text = format!("# A small country, seed {seed}.\n\n[lists]\n");
-    for name in ListName::ALL {
+    for name in played() {
         text.push_str(&format!("{0} = \"lists/{0}.csv\"\n", name.name()));
     }
     for trunk in trunks {

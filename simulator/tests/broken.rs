@@ -78,7 +78,8 @@ fn a_wrong_opt_out_list_refuses_unasked() {
 
 #[test]
 fn every_list_is_missed() {
-    for name in ListName::ALL {
+    // No exchange is played: nobody asks who holds a number.
+    for name in ListName::ALL.into_iter().filter(|&name| name != ListName::Portability) {
         let report = run_broken(100_000, drop_list(name));
         assert!(!report.holds(), "nobody misses {}", name.name());
     }

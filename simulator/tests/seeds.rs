@@ -141,7 +141,8 @@ fn the_policy_stands_on_every_text_of_the_configuration() {
     let basis = policy.basis();
     assert_eq!(basis.configuration, version("qalqan.toml"));
     assert_eq!(configuration.len(), 1 + basis.lists.len());
-    for name in ListName::ALL {
+    // No exchange is played: nobody asks who holds a number.
+    for name in ListName::ALL.into_iter().filter(|&name| name != ListName::Portability) {
         assert_eq!(basis.lists[name.name()], version(&format!("lists/{}.csv", name.name())));
         assert!(text("qalqan.toml").contains(&format!("\"lists/{}.csv\"", name.name())));
         let list = policy.list(name).expect("set");

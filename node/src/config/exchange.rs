@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use exchange::{Capabilities, Directory, Holder, MemberId, Signer, TokenKey, Verifier};
+use journal::sha256;
 use numbering::{Number, Prefix};
 use screening::Policy;
 use serde::Deserialize;
@@ -16,6 +17,7 @@ use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 use toml::Spanned;
 
 use super::Reader;
+use crate::letters::thumbprint;
 use crate::tls;
 
 #[derive(Deserialize)]
@@ -36,6 +38,8 @@ pub struct ExchangeTable {
     pub question_ms: Option<Spanned<u64>>,
     pub ttl_s: Option<Spanned<u64>>,
     pub open_calls: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub shared: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -73,6 +77,10 @@ pub struct Exchange {
     pub ttl_s: u32,
     /// Calls that can be asked about at once.
     pub open_calls: usize,
+    /// URLs of the Valkey or Redis that nodes of this operator share; one is a server, several a cluster's.
+    pub shared: Vec<String>,
+    /// Known to nodes with this certificate alone.
+    pub shared_secret: [u8; 32],
 }
 
 /// Another operator.
@@ -82,7 +90,7 @@ pub struct Member {
     /// Host and port.
     pub authority: String,
     pub client: Arc<ClientConfig>,
-    pub certificates: Vec<Credential>,
+    pub certificates: Vec<Arc<Credential>>,
     pub capabilities: Capabilities,
     pub questions_per_s: u32,
 }
@@ -91,6 +99,9 @@ pub struct Member {
 pub struct Credential {
     pub certificate: CertificateDer<'static>,
     pub verifier: Verifier,
+    /// Kept with the letters that it vouches for, under this SHA-256 in hex.
+    pub der: Arc<[u8]>,
+    pub thumbprint: String,
 }
 
 impl Exchange {
@@ -114,7 +125,7 @@ impl Exchange {
     }
 
     /// The member, and the credential, of the one who showed this certificate.
-    pub fn known(&self, certificate: &CertificateDer) -> Option<(MemberId, &Credential)> {
+    pub fn known(&self, certificate: &CertificateDer) -> Option<(MemberId, &Arc<Credential>)> {
         self.members.iter().enumerate().find_map(|(place, member)| {
             member.credential(certificate).map(|credential| (MemberId(place as u16), credential))
         })
@@ -122,7 +133,7 @@ impl Exchange {
 }
 
 impl Member {
-    pub fn credential(&self, certificate: &CertificateDer) -> Option<&Credential> {
+    pub fn credential(&self, certificate: &CertificateDer) -> Option<&Arc<Credential>> {
         self.certificates.iter().find(|known| known.certificate == *certificate)
     }
 }
@@ -215,6 +226,12 @@ impl Reader<'_> {
                 secret.map_err(|what| (path.span(), format!("{}: {what}", path.get_ref().display())));
             Some(TokenKey::new(&self.told(secret)?))
         });
+        for url in &table.shared {
+            if url.get_ref().strip_prefix("redis://").is_none_or(str::is_empty) {
+                let what = format!("shared \"{}\" is not of the form redis://host:port", url.get_ref());
+                self.faults.at(Some(url.span()), &what);
+            }
+        }
         let ms = |ms| Duration::from_millis(ms);
         Some(Exchange {
             listen,
@@ -229,15 +246,17 @@ impl Reader<'_> {
             ttl_s: self.bounded("ttl-s", table.ttl_s.as_ref(), 60, 30..=180) as u32,
             open_calls: self.bounded("open-calls", table.open_calls.as_ref(), 1_000_000, 1000..=1_000_000_000)
                 as usize,
+            shared: table.shared.iter().map(|url| url.get_ref().clone()).collect(),
+            shared_secret: sha256(&[b"qalqan shared state", identity.key.secret_der()].concat()),
             name,
         })
     }
 
-    fn told<T>(&mut self, outcome: Result<T, (std::ops::Range<usize>, String)>) -> Option<T> {
+    pub(super) fn told<T>(&mut self, outcome: Result<T, (std::ops::Range<usize>, String)>) -> Option<T> {
         outcome.map_err(|(span, what)| self.faults.at(Some(span), &what)).ok()
     }
 
-    fn bounded(
+    pub(super) fn bounded(
         &mut self,
         name: &str,
         value: Option<&Spanned<u64>>,
@@ -286,7 +305,7 @@ impl Reader<'_> {
         capabilities
     }
 
-    fn credentials(&mut self, path: &Spanned<PathBuf>) -> Option<Vec<Credential>> {
+    fn credentials(&mut self, path: &Spanned<PathBuf>) -> Option<Vec<Arc<Credential>>> {
         let certificates = self.told(tls::certificates(path, self.base))?;
         let mut credentials = Vec::new();
         for certificate in certificates {
@@ -297,7 +316,8 @@ impl Reader<'_> {
                 self.faults.at(Some(path.span()), &what);
                 return None;
             };
-            credentials.push(Credential { certificate, verifier });
+            let (der, thumbprint) = ((&*certificate).into(), thumbprint(&certificate));
+            credentials.push(Arc::new(Credential { certificate, verifier, der, thumbprint }));
         }
         Some(credentials)
     }

@@ -13,7 +13,11 @@ use tokio::time::{Instant, sleep};
 
 use super::counts::What;
 use super::pending::Office;
-use crate::config::{Exchange, Setup};
+use crate::config::{Exchange, Roaming, Setup};
+use crate::roaming::camara::Camara;
+use crate::roaming::feed::{Locations, Outcome, Update};
+use crate::roaming::hlr::Hlr;
+use crate::roaming::{Source, Whereabouts};
 use crate::store::now_ms;
 
 /// The registration of a call may come after the question about it, so long.
@@ -21,13 +25,14 @@ const WAIT: Duration = Duration::from_millis(100);
 /// How often it is looked for meanwhile.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// What is known of where a subscriber is.
-pub struct Whereabouts {
-    pub status: Status,
-    pub reason: Option<WhyUnknown>,
-    pub visited: Option<[u8; 2]>,
-    pub method: Method,
-    pub known_ms: Option<i64>,
+/// And at other nodes of this operator.
+const LOOK_ELSEWHERE: Duration = Duration::from_millis(25);
+
+/// What is asked of where own subscribers are; another one after a reload.
+pub struct Sources {
+    of: Arc<Roaming>,
+    hlr: Option<Source>,
+    camara: Option<Source>,
 }
 
 impl Office {
@@ -82,7 +87,7 @@ impl Office {
         let left_ms = (time_ms + i64::from(*ttl_s) * 1000 - now_ms).clamp(0, i64::from(*ttl_s) * 1000);
         for calling in [Some(calling), presentation.as_ref()].into_iter().flatten() {
             let key = CallKey::of_wire(calling, called, redirecting.as_ref());
-            self.calls.register(key, now_ms, (left_ms / 1000) as u32);
+            self.note(key, now_ms, (left_ms / 1000) as u32);
         }
         Ok(Answer::Accepted { id: id.clone() })
     }
@@ -136,11 +141,16 @@ impl Office {
             if let Some(age_ms) = self.calls.check(key, now_ms()) {
                 return (Initiated::Initiated, Some(age_ms));
             }
+            if let Some(shared) = &self.shared
+                && let Some(age_ms) = shared.check(key, now_ms()).await
+            {
+                return (Initiated::Initiated, Some(age_ms));
+            }
             let left = give_up.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            sleep(left.min(LOOK)).await;
+            sleep(left.min(if self.shared.is_some() { LOOK_ELSEWHERE } else { LOOK })).await;
         }
         // What stood in the memory of the process before is lost: nobody's call is cut for that.
         match since.elapsed() < Duration::from_secs(exchange.ttl_s.into()) {
@@ -159,7 +169,7 @@ impl Office {
             return Err(Fault::NotSupported);
         }
         let until = Instant::now() + Duration::from_millis(u64::from(check.deadline_ms));
-        let found = self.whereabouts(number, until).await;
+        let found = self.whereabouts(setup, number, until).await;
         Ok(Answer::Roaming {
             id: check.id.clone(),
             result: found.status,
@@ -170,10 +180,65 @@ impl Office {
         })
     }
 
-    /// Where an own subscriber is.
-    pub async fn whereabouts(&self, _number: Number, _until: Instant) -> Whereabouts {
-        let (status, reason) = (Status::Unknown, Some(WhyUnknown::NoSource));
-        Whereabouts { status, reason, visited: None, method: Method::Hlr, known_ms: None }
+    /// Where an own subscriber is: what the feed said, else whom the configuration names, one after another.
+    pub async fn whereabouts(&self, setup: &Setup, number: Number, until: Instant) -> Whereabouts {
+        let nowhere = Whereabouts::unknown(Method::Hlr, WhyUnknown::NoSource);
+        let Some(sources) = self.sources(setup) else { return nowhere };
+        let fed = self.locations.borrow().as_ref().and_then(|known| known.get(number, now_ms()));
+        if let Some(known) = fed {
+            return known;
+        }
+        let mut last = nowhere;
+        for source in [&sources.hlr, &sources.camara].into_iter().flatten() {
+            last = source.ask(number, now_ms(), until.saturating_duration_since(Instant::now())).await;
+            if last.status != Status::Unknown {
+                break;
+            }
+        }
+        last
+    }
+
+    fn sources(&self, setup: &Setup) -> Option<Rc<Sources>> {
+        let roaming = setup.roaming.as_ref()?;
+        let mut place = self.sources.borrow_mut();
+        if let Some(sources) = place.as_ref().filter(|sources| Arc::ptr_eq(&sources.of, roaming)) {
+            return Some(sources.clone());
+        }
+        let mut locations = self.locations.borrow_mut();
+        match roaming.feed {
+            None => *locations = None,
+            Some((most, fresh_ms)) if locations.is_none() => {
+                *locations = Some(Locations::new(most, fresh_ms))
+            }
+            Some(_) => {}
+        }
+        let camara = roaming.camara.clone().and_then(|settings| Camara::new(settings).ok());
+        let camara = camara.map(|camara| Source::Camara(Box::new(camara)));
+        let hlr = roaming.hlr.clone().map(|settings| Source::Hlr(Hlr::start(settings)));
+        let sources = Rc::new(Sources { of: roaming.clone(), hlr, camara });
+        *place = Some(sources.clone());
+        Some(sources)
+    }
+
+    /// Takes location updates; gives how many are news. What was remembered of those numbers is forgotten.
+    pub fn locate(&self, updates: Vec<(Number, Update)>) -> usize {
+        let setup = self.setup.load_full();
+        if self.sources(&setup).is_none() {
+            return 0;
+        }
+        let mut locations = self.locations.borrow_mut();
+        let Some(locations) = locations.as_mut() else { return 0 };
+        let mut kept = 0;
+        for (number, update) in updates {
+            if locations.update(number, update, now_ms()) == Outcome::Kept {
+                kept += 1;
+                self.cache.borrow_mut().forget(number);
+                if let Some(shared) = self.shared.clone() {
+                    tokio::task::spawn_local(async move { shared.forget_roaming(number).await });
+                }
+            }
+        }
+        kept
     }
 }
 

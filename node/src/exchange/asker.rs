@@ -8,7 +8,7 @@ use exchange::{
     Cached, Check, Fault, Holder, IngressClass, Initiated, MemberId, Method, RoamingCheck, Role, Status,
     WhyUnknown, WireNumber, day,
 };
-use numbering::{Number, Party};
+use numbering::{Number, Owner, Party};
 use tokio::time::Instant;
 
 use super::counts::What;
@@ -38,14 +38,17 @@ impl Office {
         };
         let Some(exchange) = exchange else { return unknown(question, Unknown::NoExchange) };
         let holder = exchange.holder(&setup.policy, about, now_ms());
-        // A number of no member may be a guest's: whoever sent the call is asked.
+        // A foreign number is a guest's, perhaps: whoever sent the call is asked (R13).
+        let is_foreign = || setup.policy.plan.standing(about).owner == Owner::Foreign;
         let holder = holder.or_else(|| match question {
-            Question::Initiation { .. } => setup.sender(call.trunk).map(Holder::Member),
-            Question::Roaming(_) => None,
+            Question::Initiation { .. } if is_foreign() => setup.sender(call.trunk).map(Holder::Member),
+            _ => None,
         });
         let told = match (holder, question) {
             (None, _) => unknown(question, Unknown::NotAMember),
-            (Some(holder), Question::Roaming(number)) => self.roaming(exchange, holder, number, until).await,
+            (Some(holder), Question::Roaming(number)) => {
+                self.roaming(setup, exchange, holder, number, until).await
+            }
             (Some(holder), Question::Initiation { asked, called }) => {
                 self.initiation(exchange, holder, call, asked, called, until).await
             }
@@ -55,7 +58,14 @@ impl Office {
         told
     }
 
-    async fn roaming(&self, exchange: &Exchange, holder: Holder, number: Number, until: Instant) -> Told {
+    async fn roaming(
+        &self,
+        setup: &Setup,
+        exchange: &Exchange,
+        holder: Holder,
+        number: Number,
+        until: Instant,
+    ) -> Told {
         let cached = self.cache.borrow_mut().get(number, now_ms());
         let cached = cached.filter(|cached| cached.by == holder);
         if let Some(Cached { status, visited, known_ms, .. }) = cached {
@@ -64,9 +74,16 @@ impl Office {
             let answer = Answer::Roaming(of_status(status, None).into_fact());
             return Told { answer, by, age_ms, method: Some(Method::Cache), visited };
         }
+        if let Some(shared) = &self.shared
+            && let Some((status, visited, known_ms)) = shared.roaming(number).await
+        {
+            let answer = Answer::Roaming(of_status(status, None).into_fact());
+            let (by, age_ms) = (name(exchange, holder), Some(now_ms().abs_diff(known_ms)));
+            return Told { answer, by, age_ms, method: Some(Method::Cache), visited };
+        }
         let (outcome, age_ms, method, visited) = match holder {
             Holder::Us => {
-                let found = self.whereabouts(number, until).await;
+                let found = self.whereabouts(setup, number, until).await;
                 let age_ms = found.known_ms.map(|known_ms| now_ms().abs_diff(known_ms));
                 let visited = found.visited;
                 self.keep(number, holder, found.status, visited, found.method, age_ms);
@@ -131,6 +148,11 @@ impl Office {
     ) {
         let now_ms = now_ms();
         let known_ms = now_ms.saturating_sub_unsigned(age_ms.unwrap_or(0));
+        if let Some(shared) = self.shared.clone().filter(|_| status != Status::Unknown) {
+            tokio::task::spawn_local(async move {
+                shared.keep_roaming(number, status, visited, known_ms).await;
+            });
+        }
         self.cache.borrow_mut().put(number, Cached { status, visited, method, by, known_ms }, now_ms);
     }
 
@@ -232,8 +254,8 @@ impl Office {
         {
             return remote.clone();
         }
-        let (signer, counts) = (exchange.signer.clone(), self.counts.clone());
-        let remote = Remote::new(member.clone(), &exchange.name, signer, counts);
+        let (signer, counts, keeper) = (exchange.signer.clone(), self.counts.clone(), self.keeper.clone());
+        let remote = Remote::new(member.clone(), &exchange.name, signer, counts, keeper);
         remotes.insert(member.name.clone(), remote.clone());
         remote
     }

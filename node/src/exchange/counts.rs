@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use exchange::BreakerState;
 
@@ -15,6 +15,10 @@ pub struct Counts {
     /// Microseconds that questions to members took, and how many were answered.
     took_us: AtomicU64,
     answers: AtomicU64,
+    /// Looks into the shared store, and writes, that failed.
+    pub shared_failures: AtomicU64,
+    /// Letters that could not be kept.
+    pub letters_lost: Arc<AtomicU64>,
 }
 
 /// A counter: what, which member, of which kind, with which outcome.
@@ -86,6 +90,16 @@ impl Counts {
             let asked = u8::from(*state != BreakerState::Resting);
             let _ = writeln!(out, "{name}{{member=\"{member}\"}} {asked}");
         }
+        let name = "qalqan_exchange_shared_failures_total";
+        let failures = self.shared_failures.load(Ordering::Relaxed);
+        let help = "Looks into the shared store, and writes, that failed.";
+        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {failures}");
+        let name = "qalqan_exchange_lost_letters_total";
+        let lost = self.letters_lost.load(Ordering::Relaxed);
+        let _ = writeln!(
+            out,
+            "# HELP {name} Letters that could not be kept.\n# TYPE {name} counter\n{name} {lost}"
+        );
         let name = "qalqan_exchange_answer_seconds";
         let took = self.took_us.load(Ordering::Relaxed) as f64 / 1e6;
         let _ = writeln!(out, "# HELP {name} Time that members took to answer.\n# TYPE {name} summary");

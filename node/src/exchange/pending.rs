@@ -8,23 +8,28 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use call::{Call, Verdict};
-use exchange::{Calls, RoamingCache};
+use exchange::{CallKey, Calls, RoamingCache};
 use screening::Screening;
 use socket2::Socket;
 use tokio::time::{Instant, sleep};
 
+use super::answering::Sources;
 use super::counts::Counts;
 use super::remote::Remote;
 use super::server::{Crowd, Guest};
+use super::shared::Shared;
 use super::{HandedOver, Job, about, register};
 use crate::config::Setup;
 use crate::connections::Connections;
 use crate::door::{Destination, Peer};
+use crate::letters::Keeper;
 use crate::retransmission::Transaction;
+use crate::roaming::feed::Locations;
 use crate::worker::Desk;
 
 /// Roaming answers kept.
@@ -44,6 +49,12 @@ pub struct Office {
     pub guests: RefCell<HashMap<String, Guest>>,
     pub crowd: Crowd,
     pub started: Instant,
+    pub sources: RefCell<Option<Rc<Sources>>>,
+    /// What the feed said of own subscribers.
+    pub locations: RefCell<Option<Locations>>,
+    pub keeper: Keeper,
+    /// What other nodes of this operator know.
+    pub shared: Option<Rc<Shared>>,
     desk: RefCell<Desk>,
     connections: Arc<Connections>,
     pending: RefCell<HashMap<Transaction, Rc<Pending>>>,
@@ -69,7 +80,11 @@ impl Office {
         connections: Arc<Connections>,
         counts: Arc<Counts>,
         calls: Arc<Calls>,
+        keeper: Keeper,
     ) -> Rc<Office> {
+        let loaded = setup.load_full();
+        let exchange = loaded.exchange.as_ref().filter(|exchange| !exchange.shared.is_empty());
+        let shared = exchange.map(|exchange| Shared::start(exchange.shared.clone(), &exchange.shared_secret));
         let mut prefix = [0; 8];
         aws_lc_rs::rand::fill(&mut prefix).expect("the system gives random bytes");
         Rc::new(Office {
@@ -81,6 +96,10 @@ impl Office {
             guests: RefCell::default(),
             crowd: Crowd::default(),
             started: Instant::now(),
+            sources: RefCell::default(),
+            locations: RefCell::default(),
+            keeper,
+            shared,
             desk: RefCell::new(desk),
             connections,
             pending: RefCell::default(),
@@ -96,7 +115,22 @@ impl Office {
         format!("{:016x}-{n:x}", self.prefix)
     }
 
+    /// Notes a call here and for other nodes of this operator.
+    pub fn note(&self, key: CallKey, now_ms: i64, ttl_s: u32) {
+        self.calls.register(key, now_ms, ttl_s);
+        self.share(key, now_ms, ttl_s);
+    }
+
+    fn share(&self, key: CallKey, now_ms: i64, ttl_s: u32) {
+        if let Some(shared) = self.shared.clone() {
+            tokio::task::spawn_local(async move { shared.register(key, now_ms, ttl_s).await });
+        }
+    }
+
     pub fn tick(&self) {
+        if let Some(shared) = &self.shared {
+            self.counts.shared_failures.store(shared.failures(), Ordering::Relaxed);
+        }
         self.desk.borrow_mut().tick();
     }
 
@@ -106,6 +140,14 @@ impl Office {
                 let office = self.clone();
                 tokio::task::spawn_local(async move {
                     let _ = reply.send(office.tell(&setup, &call, question, until).await);
+                });
+            }
+            Job::Share(key, now_ms, ttl_s) => self.share(key, now_ms, ttl_s),
+            Job::Locate { updates, reply } => drop(reply.send(self.locate(updates))),
+            Job::Whereabouts { setup, number, until, reply } => {
+                let office = self.clone();
+                tokio::task::spawn_local(async move {
+                    let _ = reply.send(office.whereabouts(&setup, number, until).await);
                 });
             }
             Job::Call(call, datagrams) => {
@@ -155,7 +197,7 @@ impl Office {
         let mut out = Vec::new();
         let to = self.desk.borrow_mut().conclude(&pending.message, pending.peer, moment, verdict, &mut out);
         if !pending.is_cancelled.get() {
-            register(&self.calls, setup, call, &verdict);
+            register(setup, call, &verdict, |key, now_ms, ttl_s| self.note(key, now_ms, ttl_s));
             self.send(&out, to, pending.datagrams.as_deref());
             *pending.answer.borrow_mut() = Some((out, to));
         }

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use exchange::{
-    Answer, Breaker, BreakerLimits, Fault, Letter, MOST_ITEMS, Question, Signer, Verifier, open_letter,
-};
+use exchange::{Answer, Breaker, BreakerLimits, Fault, Letter, MOST_ITEMS, Question, Signer, open_letter};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper::{Request, StatusCode, header};
@@ -21,7 +19,8 @@ use tokio_rustls::TlsConnector;
 
 use super::counts::{Counts, What};
 use super::server::{BODY_BYTES, LocalExecutor, PATH};
-use crate::config::Member;
+use crate::config::{Credential, Member};
+use crate::letters::{self, Keeper};
 use crate::store::now_ms;
 
 /// Questions that travel apart: one letter is answered when its slowest question is.
@@ -64,6 +63,7 @@ pub struct Remote {
     own_name: String,
     signer: Arc<Signer>,
     counts: Arc<Counts>,
+    keeper: Keeper,
     breaker: RefCell<Breaker>,
     waiting: [RefCell<VecDeque<Waiting>>; 2],
     under_way: [Cell<usize>; 2],
@@ -87,11 +87,17 @@ struct Waiting {
 #[derive(Clone)]
 struct Open {
     sender: SendRequest<Full<Bytes>>,
-    verifier: Verifier,
+    credential: Arc<Credential>,
 }
 
 impl Remote {
-    pub fn new(member: Arc<Member>, own_name: &str, signer: Arc<Signer>, counts: Arc<Counts>) -> Rc<Remote> {
+    pub fn new(
+        member: Arc<Member>,
+        own_name: &str,
+        signer: Arc<Signer>,
+        counts: Arc<Counts>,
+        keeper: Keeper,
+    ) -> Rc<Remote> {
         let mut prefix = [0; 8];
         aws_lc_rs::rand::fill(&mut prefix).expect("the system gives random bytes");
         Rc::new(Remote {
@@ -99,6 +105,7 @@ impl Remote {
             own_name: own_name.to_owned(),
             signer,
             counts,
+            keeper,
             breaker: RefCell::new(Breaker::new(BreakerLimits::default())),
             waiting: Default::default(),
             under_way: Default::default(),
@@ -237,9 +244,10 @@ impl Remote {
         let jti = self.id();
         let letter =
             Letter::new(&self.own_name, &self.member.name, now_ms(), jti.clone(), questions.to_vec());
-        let body = Bytes::from(self.signer.sign(&letter.to_json()));
+        let question = self.signer.sign(&letter.to_json());
+        let body = Bytes::from(question.clone());
         // A connection that ended while nobody looked is opened again, once.
-        let (status, bytes, verifier) = match self.post(body.clone()).await {
+        let (status, bytes, credential) = match self.post(body.clone()).await {
             Err(Failure::Unreachable) => {
                 self.close();
                 self.post(body).await?
@@ -253,8 +261,10 @@ impl Remote {
         }
         let text = std::str::from_utf8(&bytes).map_err(|_| self.bad_answer("not-a-jws"))?;
         let (from, to) = (&self.member.name, &self.own_name);
-        let letter = open_letter::<Answer>(text, &verifier, from, to, Some(&jti), now_ms());
+        let letter = open_letter::<Answer>(text, &credential.verifier, from, to, Some(&jti), now_ms());
         let answers = letter.map_err(|refused| self.bad_answer(refused.name()))?.items;
+        let Credential { thumbprint, der, .. } = &*credential;
+        self.keeper.keep(letters::pair(from, true, thumbprint, question, text.to_owned()), der);
         match answers.len() == questions.len() {
             true => Ok(answers),
             false => Err(self.bad_answer("wrong-count")),
@@ -266,8 +276,8 @@ impl Remote {
         Failure::BadAnswer
     }
 
-    async fn post(self: &Rc<Self>, body: Bytes) -> Result<(StatusCode, Bytes, Verifier), Failure> {
-        let Open { mut sender, verifier } = self.connection().await?;
+    async fn post(self: &Rc<Self>, body: Bytes) -> Result<(StatusCode, Bytes, Arc<Credential>), Failure> {
+        let Open { mut sender, credential } = self.connection().await?;
         let request = Request::post(format!("https://{}{PATH}", self.member.authority))
             .header(header::CONTENT_TYPE, "application/jose")
             .body(Full::new(body))
@@ -280,7 +290,7 @@ impl Remote {
             true => self.bad_answer("body-too-long"),
             false => Failure::Unreachable,
         });
-        Ok((status, body?.to_bytes(), verifier))
+        Ok((status, body?.to_bytes(), credential))
     }
 
     /// The open connection; else one is opened, and goes on being opened where its asker waits no longer: far away a
@@ -316,7 +326,7 @@ impl Remote {
         let stream = tls.connect(self.member.host.clone(), stream).await.ok()?;
         // Whoever else the authority vouches for is not this member.
         let shown = stream.get_ref().1.peer_certificates()?.first()?;
-        let verifier = self.member.credential(shown)?.verifier.clone();
+        let credential = self.member.credential(shown)?.clone();
         let (sender, connection) = http2::Builder::new(LocalExecutor)
             .timer(TokioTimer::new())
             .keep_alive_interval(KEEP_ALIVE)
@@ -325,7 +335,7 @@ impl Remote {
             .await
             .ok()?;
         tokio::task::spawn_local(connection);
-        Some(Open { sender, verifier })
+        Some(Open { sender, credential })
     }
 }
 

@@ -25,6 +25,7 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use super::counts::What;
 use super::pending::Office;
 use crate::config::Setup;
+use crate::letters;
 use crate::store::now_ms;
 
 /// How counters name whoever is no member.
@@ -263,7 +264,11 @@ impl Office {
         let own = self.next_id();
         let mut reply = Letter::new(&exchange.name, &member.name, now_ms(), own, answers);
         reply.re = Some(letter.jti);
-        Ok(exchange.signer.sign(&reply.to_json()))
+        let answer = exchange.signer.sign(&reply.to_json());
+        let question = String::from_utf8_lossy(&body).into_owned();
+        let pair = letters::pair(&member.name, false, &credential.thumbprint, question, answer.clone());
+        self.keeper.keep(pair, &credential.der);
+        Ok(answer)
     }
 
     /// Counts a letter and its first question; else says how many seconds to wait.

@@ -14,6 +14,7 @@ use super::aos::{AosAnswer, AosCall};
 use super::asked::{AskedCall, CALLS};
 use super::problem::ProblemBody;
 use super::ready::Readiness;
+use crate::scorecard::Score;
 
 /// The description as JSON; the same as `schema/openapi.json`.
 pub fn openapi() -> &'static str {
@@ -30,8 +31,8 @@ pub fn openapi() -> &'static str {
                        verdict: let the call go on.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    paths(screen, explain, save_request, check_request, healthz, readyz, metrics, description),
-    components(schemas(Question, Verdicts, Explanations, AosCall, AosAnswer, ProblemBody, Readiness)),
+    paths(screen, explain, save_request, check_request, locations, roaming_status, scorecard, healthz, readyz, metrics, description),
+    components(schemas(Question, Verdicts, Explanations, AosCall, AosAnswer, LocationUpdate, Located, Score, ProblemBody, Readiness)),
     modifiers(&Keys)
 )]
 struct Description;
@@ -143,7 +144,7 @@ fn explain() {}
         (status = 400, description = "No JSON", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "No key, a wrong or an expired one", body = ProblemBody, content_type = "application/problem+json",
          headers(("WWW-Authenticate" = String, description = "Bearer"))),
-        (status = 404, description = "This node is in no exchange", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "This node is in no exchange", body = ProblemBody, content_type = "application/problem+json"),
         (status = 408, description = "The body came too slowly", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "The body is too long", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "The body is not said to be JSON", body = ProblemBody, content_type = "application/problem+json"),
@@ -168,7 +169,7 @@ fn save_request() {}
         (status = 400, description = "No JSON", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "No key, a wrong or an expired one", body = ProblemBody, content_type = "application/problem+json",
          headers(("WWW-Authenticate" = String, description = "Bearer"))),
-        (status = 404, description = "This node is in no exchange", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "This node is in no exchange", body = ProblemBody, content_type = "application/problem+json"),
         (status = 408, description = "The body came too slowly", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "The body is too long", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "The body is not said to be JSON", body = ProblemBody, content_type = "application/problem+json"),
@@ -179,6 +180,82 @@ fn save_request() {}
     security(("bearer" = []), ("api_key" = []))
 )]
 fn check_request() {}
+
+/// Where own subscribers went: up to 1,000 location updates
+///
+/// An update that is older than the one known of a number is passed over.
+#[utoipa::path(
+    post,
+    path = "/v1/locations",
+    request_body(content = Vec<LocationUpdate>, content_type = "application/json"),
+    responses(
+        (status = 200, description = "How many came, and how many are news", body = Located, content_type = "application/json"),
+        (status = 401, description = "No key, a wrong or an expired one", body = ProblemBody, content_type = "application/problem+json",
+         headers(("WWW-Authenticate" = String, description = "Bearer"))),
+        (status = 403, description = "This node takes no feed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 408, description = "The body came too slowly", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too long", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "An update is at fault: which, and how", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Too much waits: send it again", body = ProblemBody, content_type = "application/problem+json")
+    ),
+    security(("bearer" = []), ("api_key" = []))
+)]
+fn locations() {}
+
+/// Where a subscriber went
+#[derive(ToSchema)]
+struct LocationUpdate {
+    /// In E.164, with +.
+    #[schema(example = "+77011234567")]
+    number: String,
+    /// Whether he is abroad.
+    roaming: bool,
+    /// Country visited, ISO 3166-1 alpha-2.
+    #[schema(example = "TR")]
+    visited: Option<String>,
+    #[schema(format = DateTime)]
+    time: String,
+}
+
+/// What came of updates
+#[derive(ToSchema)]
+struct Located {
+    updates: usize,
+    kept: usize,
+}
+
+/// Whether an own subscriber roams: CAMARA Device Roaming Status 1.1
+///
+/// Bodies and errors are those of that API.
+#[utoipa::path(
+    post,
+    path = "/device-roaming-status/v1/retrieve",
+    request_body(content = Object, content_type = "application/json"),
+    params(("x-correlator" = Option<String>, Header, description = "Sent back")),
+    responses(
+        (status = 200, description = "Whether he roams, and where", body = Object, content_type = "application/json"),
+        (status = 400, description = "INVALID_ARGUMENT", body = Object, content_type = "application/json"),
+        (status = 401, description = "UNAUTHENTICATED", body = Object, content_type = "application/json"),
+        (status = 404, description = "IDENTIFIER_NOT_FOUND", body = Object, content_type = "application/json"),
+        (status = 422, description = "MISSING_IDENTIFIER, UNSUPPORTED_IDENTIFIER", body = Object, content_type = "application/json"),
+        (status = 503, description = "UNAVAILABLE: it is not known", body = Object, content_type = "application/json")
+    ),
+    security(("bearer" = []), ("api_key" = []))
+)]
+fn roaming_status() {}
+
+/// What each trunk handed over by day, and what the share of spoofed calls suggests
+#[utoipa::path(
+    get,
+    path = "/v1/scorecard",
+    responses(
+        (status = 200, description = "A row for each trunk and day", body = Vec<Score>, content_type = "application/json"),
+        (status = 401, description = "No key, a wrong or an expired one", body = ProblemBody, content_type = "application/problem+json",
+         headers(("WWW-Authenticate" = String, description = "Bearer")))
+    ),
+    security(("bearer" = []), ("api_key" = []))
+)]
+fn scorecard() {}
 
 /// The process is alive
 #[utoipa::path(get, path = "/healthz", responses(

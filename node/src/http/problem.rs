@@ -12,6 +12,7 @@ pub enum Kind {
     WrongKey,
     ExpiredKey,
     TrunkNotKnown,
+    NotConfigured,
     NotFound,
     MethodNotAllowed,
     BodyTooSlow,
@@ -23,13 +24,14 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 14] = [
+    pub const ALL: [Kind; 15] = [
         Kind::InvalidJson,
         Kind::InvalidCall,
         Kind::NoKey,
         Kind::WrongKey,
         Kind::ExpiredKey,
         Kind::TrunkNotKnown,
+        Kind::NotConfigured,
         Kind::NotFound,
         Kind::MethodNotAllowed,
         Kind::BodyTooSlow,
@@ -49,6 +51,7 @@ impl Kind {
             Kind::WrongKey => (401, "wrong-key", "The key is not known"),
             Kind::ExpiredKey => (401, "expired-key", "The key has expired"),
             Kind::TrunkNotKnown => (403, "trunk-not-known", "No such trunk for this asker"),
+            Kind::NotConfigured => (403, "not-configured", "This node does not do this"),
             Kind::NotFound => (404, "not-found", "Nothing is here"),
             Kind::MethodNotAllowed => (405, "method-not-allowed", "Not with this method"),
             Kind::BodyTooSlow => (408, "body-too-slow", "The body did not come in time"),

@@ -18,12 +18,17 @@ pub fn write_basis(directory: &Path, basis: &Basis) -> io::Result<()> {
     if path.exists() {
         return Ok(());
     }
+    write_whole(&path, &serde_json::to_vec_pretty(basis)?)?;
+    sync_directory(directory)
+}
+
+/// Writes a file that is there whole or not at all; only its owner may read it.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let draft = path.with_extension("draft");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    file.write_all(&serde_json::to_vec_pretty(basis)?)?;
+    file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(draft, path)?;
-    sync_directory(directory)
+    fs::rename(draft, path)
 }
 
 fn basis_path(directory: &Path, id: u64) -> PathBuf {

@@ -1,0 +1,258 @@
+//! What the exchange remembers: scorecards, letters, where subscribers are, and what nodes of one operator share.
+
+use std::process::{Command, Stdio};
+
+use rcgen::KeyPair;
+use serde_json::json;
+
+use crate::exchange::{OF_ALPHA, OF_BETA, Operator, two};
+use crate::rig::http::Client;
+use crate::rig::{Running, free_port, start, wait};
+
+#[test]
+fn a_scorecard_says_what_each_trunk_handed_over_and_outlives_a_restart() {
+    let (site, http) = crate::rig::http::site("[lists]\nblock = \"block.csv\"\n");
+    site.write("block.csv", "number,owner,expires,note\n+14155550199,us,,\n");
+    let node = site.serve();
+    let mut client = Client::new(http);
+    let mut screen = |trunk: &str, calling: &str, times: usize| {
+        for _ in 0..times {
+            client.screen(json!({"trunk": trunk, "calling": calling, "called": OF_ALPHA}).to_string());
+        }
+    };
+    screen("international", "+77272501234", 3); // R08: a home fixed number from abroad
+    screen("international", "+14155550123", 900); // allowed, from abroad
+    screen("international", "+14155550199", 2); // the operator's own list: blocked, nothing said of the trunk
+    screen("international", "+77011112233", 195); // R12: nobody says
+    screen("access", "+77011112233", 1);
+    let row = |trunk: &str| {
+        let answer = Client::new(http).get("/v1/scorecard").json();
+        answer.as_array().unwrap().iter().find(|row| row["trunk"] == trunk).cloned().unwrap_or_default()
+    };
+    wait(|| row("international")["calls"] == 1100, || "1100 calls counted".to_owned());
+    let abroad = row("international");
+    let figures = ["blocked", "spoofed", "denied", "unknown"].map(|name| abroad[name].as_u64().unwrap());
+    assert_eq!(figures, [5, 3, 0, 195], "{abroad}");
+    assert_eq!((abroad["share"].as_f64(), abroad["advice"].as_str()), (Some(0.0027), Some("none")));
+    screen("international", "+77272501234", 10);
+    wait(|| row("international")["advice"] == "warn", || "13 of 1110: a warning".to_owned());
+    // The journal counts the same.
+    let counted = site.ok(&["scorecard", "--format", "csv"]);
+    let day = abroad["day"].as_str().unwrap();
+    assert!(counted.contains(&format!("{day},international,1110,15,13,0,195,0.0117,warn\n")), "{counted}");
+    assert!(counted.contains(&format!("{day},access,1,0,0,0,0,0,none\n")), "{counted}");
+    assert!(site.ok(&["scorecard", "--trunk", "access"]).lines().count() == 2);
+    node.signal("-TERM");
+    node.wait_for("stopping");
+    wait(|| site.path("journal/scorecard.json").exists(), || "the scorecard on disk".to_owned());
+    drop(node);
+    let _node = site.serve();
+    assert_eq!(row("international")["calls"], 1110);
+}
+
+#[test]
+fn what_was_asked_and_answered_is_kept_as_it_was_signed() {
+    let (alpha, _a, beta, _b) = two("");
+    beta.screen("access", OF_BETA, OF_ALPHA);
+    alpha.screen("national", OF_BETA, OF_ALPHA);
+    let letters = |of: &Operator, more: &[&str]| -> Vec<serde_json::Value> {
+        let text = of.site.ok(&[&["journal", "letters"], more].concat());
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    wait(|| !letters(&alpha, &[]).is_empty(), || "a pair of letters".to_owned());
+    let asked = &letters(&alpha, &["--number", OF_BETA])[0];
+    assert_eq!((asked["member"].as_str(), asked["asked_by"].as_str()), (Some("beta"), Some("us")), "{asked}");
+    assert_eq!(asked["signature"], "valid");
+    assert_eq!(asked["question"]["items"][0]["calling"], "77021112233");
+    assert_eq!(asked["answer"]["items"][0]["result"], "initiated");
+    // The other side kept the same letters; whoever has another's certificate can check them.
+    let answered = &letters(&beta, &["--member", "alpha"])[0];
+    assert_eq!(
+        (answered["asked_by"].as_str(), answered["signature"].as_str()),
+        (Some("alpha"), Some("valid"))
+    );
+    assert_eq!(
+        (&answered["question_jws"], &answered["answer_jws"]),
+        (&asked["question_jws"], &asked["answer_jws"])
+    );
+    assert!(letters(&alpha, &["--number", "+77029999999"]).is_empty());
+    // Nothing lies there in clear, and every look is written down.
+    let directory = std::fs::read_dir(alpha.site.path("journal/letters")).unwrap();
+    let file = directory.flatten().next().unwrap().path();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let question = asked["question_jws"].as_str().unwrap();
+    assert!(!text.contains("77021112233") && !text.contains(question) && !text.contains(&question[40..80]));
+    assert!(alpha.site.read("journal/looks.jsonl").contains("+77021****33"));
+    // A line that was changed is not shown, and said.
+    let at = text.rfind("\"sealed\":\"").unwrap() + 40;
+    let changed = if &text[at..at + 1] == "A" { "B" } else { "A" };
+    std::fs::write(&file, format!("{}{changed}{}", &text[..at], &text[at + 1..])).unwrap();
+    let output = alpha.site.run(&["journal", "letters"]);
+    assert!(output.status.success() && output.stdout.is_empty());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("1 lines cannot be read"));
+}
+
+#[test]
+fn a_roamer_passes_and_a_spoofed_mobile_number_from_abroad_is_blocked() {
+    let alpha = Operator::new("alpha", "\"7701\"");
+    let beta = Operator::new("beta", "\"7702\"");
+    alpha.join(&[&beta], "");
+    beta.join(&[&alpha], "");
+    for operator in [&alpha, &beta] {
+        let text = operator.site.read("qalqan.toml");
+        operator.site.write("qalqan.toml", format!("{text}[roaming]\nfeed-numbers = 1000\n"));
+    }
+    let (_a, _b) = (alpha.site.serve(), beta.site.serve());
+    let post = |of: &Operator, path: &str, body: String| {
+        let head = format!("POST {path} HTTP/1.1\r\nContent-Type: application/json\r\nx-correlator: b4-27");
+        Client::new(of.http).ask(&head, body)
+    };
+    let now = jiff::Timestamp::now();
+    let update = |number: &str, roaming: bool| json!({"number": number, "roaming": roaming, "visited": "TR", "time": now.to_string()});
+    let told = post(
+        &beta,
+        "/v1/locations",
+        json!([update(OF_BETA, true), {"number": "+77021112244", "roaming": false, "time": now.to_string()}])
+            .to_string(),
+    );
+    assert_eq!((told.status, told.json()), (200, json!({"updates": 2, "kept": 2})), "{}", told.body);
+
+    let verdict = |calling: &str| {
+        let seen = alpha.screen("international", calling, OF_ALPHA);
+        let heard = seen["answers"][0].clone();
+        (seen["rule"].as_str().unwrap().to_owned(), heard)
+    };
+    let (rule, heard) = verdict(OF_BETA);
+    assert_eq!(
+        (rule.as_str(), heard["visited"].as_str(), heard["method"].as_str()),
+        ("R10", Some("TR"), Some("feed"))
+    );
+    assert_eq!(verdict("+77021112244").0, "R11");
+    // What was heard is remembered, and asked again once its time is over: here it is not.
+    assert_eq!(verdict(OF_BETA).1["method"], "cache");
+    // Nobody fed this one: withheld, and the reason says so.
+    let unknown = alpha.screen("international", "+77021110000", OF_ALPHA);
+    assert_eq!(
+        (unknown["rule"].as_str(), unknown["sub_reason"].as_str()),
+        (Some("R12"), Some("roaming-refused"))
+    );
+    // Its own subscriber comes home: what is remembered of him is dropped.
+    post(&alpha, "/v1/locations", update("+77015550000", true).to_string());
+    assert_eq!(verdict("+77015550000").0, "R10");
+    let later = jiff::Timestamp::now();
+    let home = json!({"number": "+77015550000", "roaming": false, "time": later.to_string()});
+    assert_eq!(post(&alpha, "/v1/locations", home.to_string()).json()["kept"], 1);
+    assert_eq!(verdict("+77015550000").0, "R11");
+
+    // The same by the CAMARA API.
+    let path = "/device-roaming-status/v1/retrieve";
+    let ask = |of: &Operator, number: &str| {
+        let answer = post(of, path, json!({"device": {"phoneNumber": number}}).to_string());
+        assert_eq!(answer.header("x-correlator"), Some("b4-27"));
+        (answer.status, answer.json())
+    };
+    let (status, roamer) = ask(&beta, OF_BETA);
+    assert_eq!((status, &roamer["roaming"], &roamer["countryName"]), (200, &json!(true), &json!(["TR"])));
+    assert_eq!(roamer["countryCode"], 286, "Türkiye's mobile country code (ITU-T E.212)");
+    assert_eq!(ask(&beta, "+77021112244").1["roaming"], false);
+    let code = |of: &Operator, number: &str| {
+        let (status, error) = ask(of, number);
+        (status, error["code"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(code(&beta, OF_ALPHA), (404, "IDENTIFIER_NOT_FOUND".to_owned()));
+    assert_eq!(code(&beta, "77021112233"), (400, "INVALID_ARGUMENT".to_owned()));
+    assert_eq!(code(&beta, "+77021110000"), (503, "UNAVAILABLE".to_owned()));
+    let wrong = post(&beta, "/v1/locations", "[{\"number\":\"+77021112233\"}]".to_owned());
+    assert_eq!(wrong.status, 422);
+    assert!(!wrong.body.contains("1112233"), "{}", wrong.body);
+}
+
+/// Three primaries of a cluster, or one server alone.
+fn store(directory: &std::path::Path, primaries: usize) -> (Vec<Running>, Vec<u16>) {
+    let ports: Vec<u16> = (0..primaries).map(|_| free_port()).collect();
+    let mut running = Vec::new();
+    for port in &ports {
+        let home = directory.join(port.to_string());
+        std::fs::create_dir(&home).unwrap();
+        let mut command = Command::new("redis-server");
+        command.current_dir(&home).args(["--port", &port.to_string(), "--save", "", "--bind", "127.0.0.1"]);
+        if primaries > 1 {
+            command.args(["--cluster-enabled", "yes", "--cluster-port", &free_port().to_string()]);
+        }
+        running.push(start(command.stdout(Stdio::null())));
+        wait(|| std::net::TcpStream::connect(("127.0.0.1", *port)).is_ok(), || "the store".to_owned());
+    }
+    if primaries > 1 {
+        let nodes = ports.iter().map(|port| format!("127.0.0.1:{port}"));
+        let made =
+            Command::new("redis-cli").args(["--cluster", "create"]).args(nodes).arg("--cluster-yes").output();
+        assert!(made.unwrap().status.success());
+        let is_whole = || {
+            let port = ports[0].to_string();
+            let said =
+                Command::new("redis-cli").args(["-p", &port, "cluster", "info"]).output().unwrap().stdout;
+            String::from_utf8_lossy(&said).contains("cluster_state:ok")
+        };
+        wait(is_whole, || "the cluster".to_owned());
+    }
+    (running, ports)
+}
+
+#[test]
+fn nodes_of_one_operator_share_what_they_know() {
+    for primaries in [1, 3] {
+        let alpha = Operator::new("alpha", "\"7701\"");
+        let first = Operator::new("beta", "\"7702\"");
+        let key = KeyPair::from_pem(&first.key.serialize_pem()).unwrap();
+        let mut second = Operator::with_key("beta", "\"7702\"", key, (2020, 2090));
+        second.certificate = first.certificate.clone();
+        let (mut running, ports) = store(alpha.site.directory.path(), primaries);
+        let urls: Vec<String> = ports.iter().map(|port| format!("\"redis://127.0.0.1:{port}\"")).collect();
+        let shared = format!("shared = [{}]", urls.join(", "));
+        // The others know the second node alone.
+        alpha.join(&[&second], "");
+        for node in [&first, &second] {
+            node.join(&[&alpha], &shared);
+            let text = node.site.read("qalqan.toml");
+            node.site.write("qalqan.toml", format!("{text}[roaming]\nfeed-numbers = 1000\n"));
+        }
+        let _nodes = [alpha.site.serve(), first.site.serve(), second.site.serve()];
+        // Stores are reached in the background: until then a node is alone.
+        let seen = || {
+            first.screen("access", OF_BETA, OF_ALPHA);
+            alpha.screen("national", OF_BETA, OF_ALPHA)["answers"][0]["answer"] == "initiated"
+        };
+        wait(seen, || format!("a call noted at the first node, {primaries} primaries"));
+        // Nobody can read a number in the store.
+        for port in &ports {
+            let keys =
+                Command::new("redis-cli").args(["-p", &port.to_string(), "keys", "*"]).output().unwrap();
+            let keys = String::from_utf8_lossy(&keys.stdout).into_owned();
+            assert!(!keys.contains("7021112233"), "{keys}");
+        }
+        // One of them heard where a subscriber of alpha is; the other asks nobody.
+        let update = json!({"number": OF_ALPHA, "roaming": true, "time": jiff::Timestamp::now().to_string()});
+        let text = alpha.site.read("qalqan.toml");
+        alpha.site.write("qalqan.toml", format!("{text}[roaming]\nfeed-numbers = 1000\n"));
+        _nodes[0].signal("-HUP");
+        _nodes[0].wait_for("is in force");
+        let head = "POST /v1/locations HTTP/1.1\r\nContent-Type: application/json";
+        assert_eq!(Client::new(alpha.http).ask(head, update.to_string()).status, 200);
+        let heard =
+            |of: &Operator| of.screen("international", OF_ALPHA, OF_BETA)["answers"][0]["method"].clone();
+        assert_eq!(heard(&first), "feed");
+        wait(|| heard(&second) == "cache", || "what the first node heard".to_owned());
+        // The store dies: nodes go on alone, and no call waits for it.
+        running.clear();
+        let alone = first.screen("access", "+77021110001", OF_ALPHA);
+        assert_eq!(alone["rule"], "R20");
+        let unknown = alpha.screen("national", "+77021110001", OF_ALPHA);
+        assert_eq!(
+            (unknown["rule"].as_str(), unknown["verdict"].as_str()),
+            (Some("R15"), Some("allow")),
+            "{unknown}"
+        );
+        let failures = |of: &Operator| Client::new(of.http).metric("qalqan_exchange_shared_failures_total");
+        wait(|| failures(&second) > 0.0, || "failures counted".to_owned());
+    }
+}
