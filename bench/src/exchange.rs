@@ -38,6 +38,8 @@ pub struct Phase {
     pub answered: usize,
     pub sent: u64,
     pub blocked: usize,
+    /// Of all calls those that beta said it made.
+    pub initiated: f64,
     pub p50_us: f64,
     pub p99_us: f64,
     pub p999_us: f64,
@@ -216,15 +218,12 @@ pub fn run(play: &Play) -> io::Result<(Vec<Phase>, Memory)> {
             register(&beta, &made, 20_000.0)?;
             let load =
                 Load { server, also: &beta, pairs, calls_per_s: play.calls_per_s, measured: play.measured };
-            let before = ALPHA.metric("qalqan_exchange_questions_total", INITIATED)?;
-            phases.push(load.run(name)?);
-            let initiated = ALPHA.metric("qalqan_exchange_questions_total", INITIATED)? - before;
-            let least = 0.85 * play.calls_per_s * play.measured.as_secs_f64();
-            if server.name == ALPHA.name && initiated < least {
-                return Err(io::Error::other(format!(
-                    "{name}: beta answered {initiated} of {least} questions"
-                )));
-            }
+            let initiated = || ALPHA.metric("qalqan_exchange_questions_total", INITIATED);
+            let before = initiated()?;
+            let mut phase = load.run(name)?;
+            let calls = (WARM_UP + play.measured).as_secs_f64() * play.calls_per_s;
+            phase.initiated = (initiated()? - before) / calls;
+            phases.push(phase);
         }
     }
     let median = |mut phases: Vec<Phase>| {
@@ -232,8 +231,8 @@ pub fn run(play: &Play) -> io::Result<(Vec<Phase>, Memory)> {
         phases.swap_remove(phases.len() / 2)
     };
     let phases = rounds.map(median).into();
-    drop((plain, alpha, gamma));
-
+    drop((plain, alpha, gamma, beta));
+    let beta = BETA.start(play, &[&ALPHA, &GAMMA])?;
     let before_mb = beta.own_mb();
     let many: Vec<Pair> = (0..play.open).map(Pair::of_beta).collect();
     register(&beta, &many, 40_000.0)?;
@@ -359,7 +358,7 @@ impl Load<'_> {
         let answered = latencies_ns.len();
         let [p50_us, p99_us, p999_us] = percentiles(&mut latencies_ns);
         let cpu_us = cpu_s.map(|seconds| seconds * 1e6 / calls);
-        Ok(Phase { name, answered, sent, blocked, p50_us, p99_us, p999_us, cpu_us })
+        Ok(Phase { name, answered, sent, blocked, initiated: 0.0, p50_us, p99_us, p999_us, cpu_us })
     }
 }
 
@@ -401,14 +400,16 @@ fn carry(mut from: TcpStream, mut to: TcpStream) {
 /// The table of docs/performance.md.
 pub fn table(phases: &[Phase], memory: &Memory) -> String {
     let mut out = String::from(
-        "| calls by a national trunk | answered | blocked | p50, µs | p99, µs | p99.9, µs | CPU a call, µs | at beta, µs |\n\
-         | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+        "| calls by a national trunk | answered | blocked | vouched for | p50, µs | p99, µs | p99.9, µs | CPU a call, µs | at beta, µs |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );
     for phase in phases {
-        let Phase { name, answered, sent, blocked, p50_us, p99_us, p999_us, cpu_us: [own, beta] } = phase;
+        let Phase { name, answered, sent, blocked, initiated, p50_us, p99_us, p999_us, cpu_us: [own, beta] } =
+            phase;
         out += &format!(
-            "| {name} | {:.2} % | {blocked} | {p50_us:.0} | {p99_us:.0} | {p999_us:.0} | {own:.1} | {beta:.1} |\n",
-            *answered as f64 * 100.0 / *sent as f64
+            "| {name} | {:.2} % | {blocked} | {:.1} % | {p50_us:.0} | {p99_us:.0} | {p999_us:.0} | {own:.1} | {beta:.1} |\n",
+            *answered as f64 * 100.0 / *sent as f64,
+            initiated * 100.0
         );
     }
     let [plain, asked, spoofed, slow, absent] = phases else { return out };
