@@ -106,6 +106,8 @@ enum Command {
         /// For each line of the table
         #[arg(long, default_value_t = 10)]
         seconds: u64,
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
         /// Calls that are open at once in the end
         #[arg(long, default_value_t = 1_000_000)]
         open: u32,
@@ -158,10 +160,10 @@ fn main() -> Result<()> {
         Command::Lists { entries, one_in, calls, in_order, work } => {
             lists_table(&entries, &one_in, calls, in_order, &work)
         }
-        Command::Exchange { calls_per_s, seconds, open, work } => {
+        Command::Exchange { calls_per_s, seconds, rounds, open, work } => {
             let program = std::env::current_exe()?.with_file_name("qalqan");
             let measured = Duration::from_secs(seconds);
-            let play = exchange::Play { program: &program, work: &work, calls_per_s, measured, open };
+            let play = exchange::Play { program: &program, work: &work, calls_per_s, measured, rounds, open };
             let (phases, memory) = exchange::run(&play)?;
             print!("{}", exchange::table(&phases, &memory));
             Ok(())

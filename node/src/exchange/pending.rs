@@ -154,8 +154,17 @@ impl Office {
                 let office = self.clone();
                 tokio::task::spawn_local(async move {
                     let verdict = office.judge(&setup, &call, moment.now_ms).await;
-                    office.conclude(&setup, &pending, &call, moment, verdict).await;
-                    office.pending.borrow_mut().remove(&transaction);
+                    office.conclude(&setup, &pending, &call, moment, verdict);
+                    // A stateless proxy repeats nothing, and a stream loses nothing.
+                    if setup.sip.proxy.is_some() || pending.peer.connection.is_some() {
+                        office.pending.borrow_mut().remove(&transaction);
+                        return;
+                    }
+                    // A task of its own: it waits long, and is a tenth of what judging holds.
+                    tokio::task::spawn_local(async move {
+                        office.repeat(&pending).await;
+                        office.pending.borrow_mut().remove(&transaction);
+                    });
                 });
             }
             Job::Again { message, peer, transaction, datagrams } => {
@@ -175,8 +184,8 @@ impl Office {
         screening.close()
     }
 
-    /// Answers, keeps and counts a call whose verdict is there, and repeats the answer until it is acknowledged.
-    async fn conclude(
+    /// Answers, keeps and counts a call whose verdict is there.
+    fn conclude(
         &self,
         setup: &Setup,
         pending: &Pending,
@@ -193,13 +202,9 @@ impl Office {
             self.send(&out, to, pending.datagrams.as_deref());
             *pending.answer.borrow_mut() = Some((out, to));
         }
-        // A stateless proxy repeats nothing, and a stream loses nothing.
-        if setup.sip.proxy.is_none() && pending.peer.connection.is_none() {
-            self.repeat(pending).await;
-        }
     }
 
-    /// Timers G and H.
+    /// Repeats the answer until it is acknowledged: timers G and H.
     async fn repeat(&self, pending: &Pending) {
         let end = Instant::now() + TIMEOUT;
         let mut wait = T1;

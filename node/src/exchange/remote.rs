@@ -14,7 +14,7 @@ use hyper::{Request, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, oneshot};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::Ids;
@@ -35,6 +35,8 @@ pub enum Lane {
 
 /// Letters under way at once, by lane: what comes meanwhile travels together in the next.
 const LETTERS: [usize; 2] = [4, 16];
+/// From a letter to the next of its lane, unless that is full: a signature costs more than a question.
+const GAP: Duration = Duration::from_millis(1);
 /// Questions that may wait for one member, in each lane.
 const WAITING: usize = 8192;
 /// After so many letters without an answer a connection is given up.
@@ -66,6 +68,9 @@ pub struct Remote {
     breaker: RefCell<Breaker>,
     waiting: [RefCell<VecDeque<Waiting>>; 2],
     under_way: [Cell<usize>; 2],
+    /// When the last letter of each lane left, and whether its next waits for the gap to end.
+    left: [Cell<Option<Instant>>; 2],
+    gaps: [Cell<bool>; 2],
     /// Letters without an answer, one after another.
     silent: Cell<u32>,
     open: Mutex<Option<Open>>,
@@ -101,6 +106,8 @@ impl Remote {
             breaker: RefCell::new(Breaker::new(BreakerLimits::default())),
             waiting: Default::default(),
             under_way: Default::default(),
+            left: Default::default(),
+            gaps: Default::default(),
             silent: Cell::new(0),
             open: Mutex::new(None),
             ids: Ids::new(),
@@ -154,8 +161,16 @@ impl Remote {
     /// Sends what waits, as far as letters may be under way.
     fn pump(self: &Rc<Self>, lane: Lane) {
         let under_way = &self.under_way[lane as usize];
+        let left = &self.left[lane as usize];
         while under_way.get() < LETTERS[lane as usize] {
             let mut letter = Vec::new();
+            {
+                let waiting = self.waiting[lane as usize].borrow();
+                let next = left.get().map(|left| left + GAP).filter(|&next| next > Instant::now());
+                if let Some(next) = next.filter(|_| (1..MOST_ITEMS).contains(&waiting.len())) {
+                    return self.pump_at(lane, next);
+                }
+            }
             {
                 let mut waiting = self.waiting[lane as usize].borrow_mut();
                 while letter.len() < MOST_ITEMS
@@ -170,6 +185,7 @@ impl Remote {
                 return;
             }
             under_way.set(under_way.get() + 1);
+            left.set(Some(Instant::now()));
             let remote = self.clone();
             tokio::task::spawn_local(async move {
                 remote.carry(letter).await;
@@ -178,6 +194,18 @@ impl Remote {
                 remote.pump(lane);
             });
         }
+    }
+
+    fn pump_at(self: &Rc<Self>, lane: Lane, when: Instant) {
+        if self.gaps[lane as usize].replace(true) {
+            return;
+        }
+        let remote = self.clone();
+        tokio::task::spawn_local(async move {
+            sleep_until(when).await;
+            remote.gaps[lane as usize].set(false);
+            remote.pump(lane);
+        });
     }
 
     /// One letter there and its answers back.
