@@ -6,13 +6,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use call::{Call, Treatment, Verdict};
+use call::{Call, Reason, Rule, Treatment, Verdict};
 use exchange::{CallKey, Calls, RoamingCache};
 use screening::Screening;
 use socket2::Socket;
@@ -142,6 +146,10 @@ impl Office {
             }
             Job::Call(call, datagrams) => {
                 let HandedOver { message, peer, transaction, call, moment, setup } = call;
+                if self.pending.borrow().contains_key(&transaction) {
+                    // Its worker forgot it for another call: it is a repeated INVITE.
+                    return self.again(&message, peer, transaction, datagrams.as_deref());
+                }
                 let pending = Rc::new(Pending {
                     message,
                     peer,
@@ -153,8 +161,8 @@ impl Office {
                 self.pending.borrow_mut().insert(transaction, pending.clone());
                 let office = self.clone();
                 tokio::task::spawn_local(async move {
-                    let verdict = office.judge(&setup, &call, moment.now_ms).await;
-                    office.conclude(&setup, &pending, &call, moment, verdict);
+                    let verdict = office.judge_or_pass(&setup, &call, moment.now_ms).await;
+                    office.conclude_or_fail(&setup, &pending, &call, moment, verdict);
                     // A stateless proxy repeats nothing, and a stream loses nothing.
                     if setup.sip.proxy.is_some() || pending.peer.connection.is_some() {
                         office.pending.borrow_mut().remove(&transaction);
@@ -170,6 +178,36 @@ impl Office {
             Job::Again { message, peer, transaction, datagrams } => {
                 self.again(&message, peer, transaction, datagrams.as_deref());
             }
+        }
+    }
+
+    /// The verdict; a mistake of ours lets the call pass, and is counted.
+    async fn judge_or_pass(&self, setup: &Arc<Setup>, call: &Call, now_ms: i64) -> Verdict {
+        let mut judging = pin!(self.judge(setup, call, now_ms));
+        let caught =
+            poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| judging.as_mut().poll(context))) {
+                Ok(polled) => polled.map(Some),
+                Err(_) => Poll::Ready(None),
+            });
+        caught.await.unwrap_or_else(|| {
+            self.desk.borrow().stats.panics.add(1);
+            Verdict::of_rule(Rule::R20, Treatment::Allow, Reason::NothingAgainst)
+        })
+    }
+
+    /// Concludes; after a mistake of ours 500 lets the switch go on, which would wait for ever after 100 Trying.
+    fn conclude_or_fail(
+        &self,
+        setup: &Setup,
+        pending: &Pending,
+        call: &Call,
+        moment: crate::door::Moment,
+        verdict: Verdict,
+    ) {
+        let concluded = || self.conclude(setup, pending, call, moment, verdict);
+        if catch_unwind(AssertUnwindSafe(concluded)).is_err() {
+            self.desk.borrow().stats.panics.add(1);
+            self.end_by(pending, "500 Server Internal Error");
         }
     }
 
@@ -235,7 +273,8 @@ impl Office {
             [b'A', ..] if !is_proxy => return pending.is_acknowledged.set(last.is_some()),
             [b'C', ..] if is_cancelled || last.is_none() => {
                 if !pending.is_cancelled.replace(true) {
-                    self.terminate(&pending);
+                    // RFC 3261 section 9.2.
+                    self.end_by(&pending, "487 Request Terminated");
                 }
                 self.desk.borrow_mut().answer_plainly(message, peer, "200 OK", &mut out)
             }
@@ -250,10 +289,9 @@ impl Office {
         self.send(&out, to, datagrams);
     }
 
-    /// The final answer of a call that was cancelled while others were asked about it (RFC 3261 section 9.2).
-    fn terminate(&self, pending: &Pending) {
+    /// A final answer that is no verdict.
+    fn end_by(&self, pending: &Pending, status: &str) {
         let mut out = Vec::new();
-        let status = "487 Request Terminated";
         let to = self.desk.borrow_mut().answer_plainly(&pending.message, pending.peer, status, &mut out);
         self.send(&out, to, pending.datagrams.as_deref());
         *pending.answer.borrow_mut() = Some((out, to));
