@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
@@ -34,6 +35,7 @@ use crate::door::{Destination, Peer};
 use crate::letters::Keeper;
 use crate::retransmission::Transaction;
 use crate::roaming::feed::Locations;
+use crate::udp::Outbox;
 use crate::worker::Desk;
 
 /// Roaming answers kept.
@@ -62,6 +64,8 @@ pub struct Office {
     desk: RefCell<Desk>,
     connections: Arc<Connections>,
     pending: RefCell<HashMap<Transaction, Rc<Pending>>>,
+    /// Datagrams that leave together once the tasks that are ready now have run, by socket.
+    outboxes: RefCell<Vec<(Arc<Socket>, Outbox)>>,
     /// Of letters of answers.
     pub ids: Ids,
 }
@@ -105,6 +109,7 @@ impl Office {
             desk: RefCell::new(desk),
             connections,
             pending: RefCell::default(),
+            outboxes: RefCell::default(),
             ids: Ids::new(),
         })
     }
@@ -148,7 +153,7 @@ impl Office {
                 let HandedOver { message, peer, transaction, call, moment, setup } = call;
                 if self.pending.borrow().contains_key(&transaction) {
                     // Its worker forgot it for another call: it is a repeated INVITE.
-                    return self.again(&message, peer, transaction, datagrams.as_deref());
+                    return self.again(&message, peer, transaction, datagrams.as_ref());
                 }
                 let pending = Rc::new(Pending {
                     message,
@@ -176,7 +181,7 @@ impl Office {
                 });
             }
             Job::Again { message, peer, transaction, datagrams } => {
-                self.again(&message, peer, transaction, datagrams.as_deref());
+                self.again(&message, peer, transaction, datagrams.as_ref());
             }
         }
     }
@@ -197,7 +202,7 @@ impl Office {
 
     /// Concludes; after a mistake of ours 500 lets the switch go on, which would wait for ever after 100 Trying.
     fn conclude_or_fail(
-        &self,
+        self: &Rc<Self>,
         setup: &Setup,
         pending: &Pending,
         call: &Call,
@@ -224,7 +229,7 @@ impl Office {
 
     /// Answers, keeps and counts a call whose verdict is there.
     fn conclude(
-        &self,
+        self: &Rc<Self>,
         setup: &Setup,
         pending: &Pending,
         call: &Call,
@@ -237,13 +242,13 @@ impl Office {
             if verdict.treatment != Treatment::Block {
                 register(setup, call, |key, now_ms, ttl_s| self.note(key, now_ms, ttl_s));
             }
-            self.send(&out, to, pending.datagrams.as_deref());
+            self.send(&out, to, pending.datagrams.as_ref());
             *pending.answer.borrow_mut() = Some((out, to));
         }
     }
 
     /// Repeats the answer until it is acknowledged: timers G and H.
-    async fn repeat(&self, pending: &Pending) {
+    async fn repeat(self: &Rc<Self>, pending: &Pending) {
         let end = Instant::now() + TIMEOUT;
         let mut wait = T1;
         loop {
@@ -252,13 +257,19 @@ impl Office {
                 return;
             }
             if let Some((answer, to)) = &*pending.answer.borrow() {
-                self.send(answer, *to, pending.datagrams.as_deref());
+                self.send(answer, *to, pending.datagrams.as_ref());
             }
             wait = (wait * 2).min(T2);
         }
     }
 
-    fn again(&self, message: &[u8], peer: Peer, transaction: Transaction, datagrams: Option<&Socket>) {
+    fn again(
+        self: &Rc<Self>,
+        message: &[u8],
+        peer: Peer,
+        transaction: Transaction,
+        datagrams: Option<&Arc<Socket>>,
+    ) {
         let mut out = Vec::new();
         let pending = self.pending.borrow().get(&transaction).cloned();
         let is_proxy = self.setup.load().sip.proxy.is_some();
@@ -290,25 +301,48 @@ impl Office {
     }
 
     /// A final answer that is no verdict.
-    fn end_by(&self, pending: &Pending, status: &str) {
+    fn end_by(self: &Rc<Self>, pending: &Pending, status: &str) {
         let mut out = Vec::new();
         let to = self.desk.borrow_mut().answer_plainly(&pending.message, pending.peer, status, &mut out);
-        self.send(&out, to, pending.datagrams.as_deref());
+        self.send(&out, to, pending.datagrams.as_ref());
         *pending.answer.borrow_mut() = Some((out, to));
     }
 
-    fn send(&self, message: &[u8], to: Destination, datagrams: Option<&Socket>) {
+    fn send(self: &Rc<Self>, message: &[u8], to: Destination, datagrams: Option<&Arc<Socket>>) {
         if message.is_empty() {
             return;
         }
         let sent = match to {
             Destination::Connection(id) => self.connections.send(id, message),
             Destination::Datagram(to) => {
-                datagrams.is_some_and(|socket| socket.send_to(message, &to.into()).is_ok())
+                datagrams.map(|socket| self.send_together(message, to, socket)).is_some()
             }
         };
         if !sent {
             self.desk.borrow().stats.unsent.add(1);
+        }
+    }
+
+    /// A letter answers many calls: their answers leave in one system call.
+    fn send_together(self: &Rc<Self>, message: &[u8], to: SocketAddr, socket: &Arc<Socket>) {
+        let mut outboxes = self.outboxes.borrow_mut();
+        let place = outboxes.iter().position(|(own, _)| Arc::ptr_eq(own, socket)).unwrap_or_else(|| {
+            outboxes.push((socket.clone(), Outbox::default()));
+            outboxes.len() - 1
+        });
+        let (_, outbox) = &mut outboxes[place];
+        outbox.buffer().extend_from_slice(message);
+        outbox.commit(to);
+        if outbox.len() == 1 {
+            let office = self.clone();
+            // It runs after the tasks that are ready by now.
+            tokio::task::spawn_local(async move { office.send_all() });
+        }
+    }
+
+    fn send_all(&self) {
+        for (socket, outbox) in self.outboxes.borrow_mut().iter_mut() {
+            self.desk.borrow().stats.unsent.add(outbox.send(socket) as u64);
         }
     }
 
@@ -319,6 +353,8 @@ impl Office {
         while waits() && Instant::now() < end {
             sleep(Duration::from_millis(10)).await;
         }
+        // What was made last.
+        self.send_all();
     }
 }
 
