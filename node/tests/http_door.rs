@@ -5,6 +5,7 @@
 mod exchange;
 mod exchange_bad;
 mod exchange_forged;
+mod exchange_kept;
 mod exchange_member;
 mod exchange_state;
 mod http;

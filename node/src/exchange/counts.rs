@@ -17,6 +17,8 @@ pub struct Counts {
     answers: AtomicU64,
     /// Looks into the shared store, and writes, that failed.
     pub shared_failures: AtomicU64,
+    /// Calls that another member was to keep and was never told of.
+    pub registrations_lost: AtomicU64,
     /// Letters that could not be kept.
     pub letters_lost: Arc<AtomicU64>,
 }
@@ -94,6 +96,10 @@ impl Counts {
         let failures = self.shared_failures.load(Ordering::Relaxed);
         let help = "Looks into the shared store, and writes, that failed.";
         let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {failures}");
+        let name = "qalqan_exchange_lost_registrations_total";
+        let lost = self.registrations_lost.load(Ordering::Relaxed);
+        let help = "Calls that the member who keeps them was never told of.";
+        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {lost}");
         let name = "qalqan_exchange_lost_letters_total";
         let lost = self.letters_lost.load(Ordering::Relaxed);
         let _ = writeln!(

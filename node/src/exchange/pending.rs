@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep};
 
 use super::answering::Sources;
 use super::counts::Counts;
+use super::registering::Registering;
 use super::remote::Remote;
 use super::server::{Crowd, Guest};
 use super::shared::Shared;
@@ -53,6 +54,8 @@ pub struct Office {
     /// What the feed said of own subscribers.
     pub locations: RefCell<Option<Locations>>,
     pub keeper: Keeper,
+    /// Calls on their way to the member that keeps them.
+    pub registering: Registering,
     /// What other nodes of this operator know.
     pub shared: Option<Rc<Shared>>,
     desk: RefCell<Desk>,
@@ -97,6 +100,7 @@ impl Office {
             sources: RefCell::default(),
             locations: RefCell::default(),
             keeper,
+            registering: Registering::default(),
             shared,
             desk: RefCell::new(desk),
             connections,
@@ -133,6 +137,7 @@ impl Office {
                 });
             }
             Job::Share(key, now_ms, ttl_s) => self.share(key, now_ms, ttl_s),
+            Job::Register(call) => self.register_elsewhere(&self.setup.load_full(), &call),
             Job::Locate { updates, reply } => drop(reply.send(self.locate(updates))),
             Job::Whereabouts { setup, number, until, reply } => {
                 let office = self.clone();
@@ -186,8 +191,8 @@ impl Office {
 
     /// Answers, keeps and counts a call whose verdict is there.
     fn conclude(
-        &self,
-        setup: &Setup,
+        self: &Rc<Self>,
+        setup: &Arc<Setup>,
         pending: &Pending,
         call: &Call,
         moment: crate::door::Moment,
@@ -198,6 +203,7 @@ impl Office {
         if !pending.is_cancelled.get() {
             if verdict.treatment != Treatment::Block {
                 register(setup, call, |key, now_ms, ttl_s| self.note(key, now_ms, ttl_s));
+                self.register_elsewhere(setup, call);
             }
             self.send(&out, to, pending.datagrams.as_deref());
             *pending.answer.borrow_mut() = Some((out, to));
