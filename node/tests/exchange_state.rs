@@ -103,6 +103,10 @@ fn a_roamer_passes_and_a_spoofed_mobile_number_from_abroad_is_blocked() {
         let text = operator.site.read("qalqan.toml");
         operator.site.write("qalqan.toml", format!("{text}[roaming]\nfeed-numbers = 1000\n"));
     }
+    // Nobody listens there.
+    let text = alpha.site.read("qalqan.toml");
+    let hlr = format!("hlr = \"127.0.0.1:{}\"\nhome-vlrs = [\"7701\"]\n", free_port());
+    alpha.site.write("qalqan.toml", format!("{text}{hlr}"));
     let (_a, _b) = (alpha.site.serve(), beta.site.serve());
     let post = |of: &Operator, path: &str, body: String| {
         let head = format!("POST {path} HTTP/1.1\r\nContent-Type: application/json\r\nx-correlator: b4-27");
@@ -137,6 +141,20 @@ fn a_roamer_passes_and_a_spoofed_mobile_number_from_abroad_is_blocked() {
         (unknown["rule"].as_str(), unknown["sub_reason"].as_str()),
         (Some("R12"), Some("roaming-refused"))
     );
+    // Beta's source was asked once for each, not for what alpha remembered.
+    let page = Client::new(beta.http).get("/metrics").body;
+    for line in [
+        "qalqan_roaming_questions_total{source=\"feed\",outcome=\"roaming\"} 1",
+        "qalqan_roaming_questions_total{source=\"feed\",outcome=\"not-roaming\"} 1",
+        "qalqan_roaming_answer_seconds_bucket{source=\"feed\",le=\"+Inf\"} 2",
+        "qalqan_roaming_answer_seconds_count{source=\"feed\"} 2",
+    ] {
+        assert!(page.lines().any(|one| one == line), "{line}:\n{page}");
+    }
+    assert_eq!(verdict("+77015559999").0, "R12");
+    let page = Client::new(alpha.http).get("/metrics").body;
+    let failed = "qalqan_roaming_questions_total{source=\"hlr\",outcome=\"source-failed\"} 1";
+    assert!(page.lines().any(|one| one == failed), "{page}");
     // Its own subscriber comes home: what is remembered of him is dropped.
     post(&alpha, "/v1/locations", update("+77015550000", true).to_string());
     assert_eq!(verdict("+77015550000").0, "R10");

@@ -215,11 +215,14 @@ impl Office {
         let Some(sources) = self.sources(setup) else { return nowhere };
         let fed = self.locations.borrow().as_ref().and_then(|known| known.get(number, now_ms()));
         if let Some(known) = fed {
+            self.counts.roaming.add("feed", &known, Duration::ZERO);
             return known;
         }
         let mut last = nowhere;
         for source in [&sources.hlr, &sources.camara].into_iter().flatten() {
-            last = source.ask(number, now_ms(), until.saturating_duration_since(Instant::now())).await;
+            let started = Instant::now();
+            last = source.ask(number, now_ms(), until.saturating_duration_since(started)).await;
+            self.counts.roaming.add(source.name(), &last, started.elapsed());
             if last.status != Status::Unknown {
                 break;
             }

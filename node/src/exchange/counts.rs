@@ -12,6 +12,8 @@ use exchange::BreakerState;
 pub struct Counts {
     counted: Mutex<BTreeMap<Counted, u64>>,
     states: Mutex<BTreeMap<String, BreakerState>>,
+    /// What the sources of where own subscribers are said.
+    pub roaming: crate::roaming::counts::Counts,
     /// Microseconds that questions to members took, and how many were answered.
     took_us: AtomicU64,
     answers: AtomicU64,
@@ -72,6 +74,7 @@ impl Counts {
 
     /// In the text format of Prometheus.
     pub fn write(&self, out: &mut String) {
+        self.roaming.write(out);
         let counted = self.counted.lock().expect("no panic inside");
         let mut last = None;
         for ((what, member, kind, outcome), n) in counted.iter() {
