@@ -12,5 +12,6 @@ mod http;
 mod http_contract;
 mod http_peers;
 mod metrics;
+mod proxy_asking;
 mod rig;
 mod traces;
