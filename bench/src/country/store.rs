@@ -27,7 +27,8 @@ fn host(place: u8) -> Ipv4Addr {
 }
 
 fn client(arguments: &[&str]) -> Result<String> {
-    let output = Command::new("redis-cli").args(arguments).output()?;
+    // It waits for a cluster for ever.
+    let output = Command::new("timeout").args(["60", "redis-cli"]).args(arguments).output()?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -42,6 +43,8 @@ impl Store {
             let mut command = Command::new("redis-server");
             command.current_dir(&home).args(["--port", &port, "--bind", &host.to_string(), "--save", ""]);
             command.args(["--cluster-enabled", "yes", "--cluster-node-timeout", NODE_TIMEOUT_MS]);
+            // Else the others take it for the address that its connections come from.
+            command.args(["--cluster-announce-ip", &host.to_string()]);
             let mut server = Process::start(format!("Redis {host}"), &mut command, &home.join("redis.log"))?;
             server.wait(|| TcpStream::connect((host, PORT)).is_ok())?;
             servers.push(server);
