@@ -148,8 +148,8 @@ impl Door<'_> {
         let (request, proxy) = (reply.request, sender.proxy);
         let back = sender.peer.answer_to(reply.via);
         let trunk = self.setup.sources.trunk(sender.peer.address.ip());
-        // Where dialogs are marked, a tag in To without the mark is a new call's.
-        let in_dialog = is_within_dialog(request) && !(proxy.record_route && self.dialog_key().is_some());
+        // Where others are asked dialogs are marked, and a tag in To without the mark is a new call's.
+        let in_dialog = is_within_dialog(request) && self.dialog_key().is_none();
         let Some(call) = self.call(reply, trunk, moment, out) else { return Some(back) };
         let route = proxy.route(call.trunk);
         if route.is_empty() {
