@@ -1,7 +1,7 @@
 //! A country in a box: operators with a real Kamailio and a node each, asking each other, and a labelled day of calls.
 //!
-//! [`geography`] says who is who, [`day`] draws the calls, [`switch`], [`hlr`] and [`node`] start the processes, [`relay`] is the
-//! wire between nodes, [`caller`] plays the day through SIP, [`table`] says what came of it. docs/country.md explains.
+//! [`geography`] says who is who, [`day`] draws the calls, [`switch`], [`hlr`], [`store`] and [`node`] start the processes,
+//! [`relay`] is the wire between nodes, [`caller`] plays the day through SIP, [`table`] says what came of it. docs/country.md explains.
 
 mod caller;
 mod day;
@@ -10,6 +10,7 @@ mod hlr;
 mod node;
 mod process;
 mod relay;
+mod store;
 mod switch;
 mod table;
 
@@ -23,10 +24,11 @@ use qalqan::progress::Bar;
 use qalqan::records::Progress;
 
 use caller::Caller;
-use geography::{MEMBERS, OPERATORS, Operator};
+use geography::{MEMBERS, OPERATORS, Operator, Seat};
 use hlr::Hlr;
 use process::Process;
 use relay::Relay;
+use store::Store;
 use table::Day;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -63,10 +65,15 @@ pub enum Fault {
     Partition,
     /// Its clock is 40 s ahead.
     Clock,
+    /// Its HLR is killed, a third of the day gone.
+    HlrKilled,
+    /// It has two nodes, one for its switch and one for the others, that share calls through a cluster of Redis; a third
+    /// of the day gone a primary is killed and its replica takes over.
+    StoreFailsOver,
 }
 
 impl Fault {
-    pub const ALL: [Fault; 7] = [
+    pub const ALL: [Fault; 9] = [
         Fault::Killed,
         Fault::Slow,
         Fault::Forgetful,
@@ -74,6 +81,8 @@ impl Fault {
         Fault::Expired,
         Fault::Partition,
         Fault::Clock,
+        Fault::HlrKilled,
+        Fault::StoreFailsOver,
     ];
 
     /// Who has it.
@@ -88,6 +97,8 @@ impl Fault {
             Fault::Expired => "beta's certificate expired",
             Fault::Partition => "beta cut off",
             Fault::Clock => "beta's clock 40 s ahead",
+            Fault::HlrKilled => "beta's HLR killed",
+            Fault::StoreFailsOver => "beta's Redis failing over",
         }
     }
 }
@@ -101,9 +112,9 @@ pub fn run(options: &Options) -> Result<bool> {
     for fault in std::iter::once(None).chain(faults.iter().copied().map(Some)) {
         eprintln!("the day with {}", fault.map_or("no fault", Fault::name));
         let day = play(options, &mut caller, fault)?;
-        is_good &= day.cut() == 0;
+        is_good &= day.cut() == 0 && day.emergencies_fit();
         if fault.is_none() {
-            println!("{}\n{}", day.confusion(), day.words());
+            println!("{}\n{}{}", day.confusion(), day.words(), day.emergencies());
             let surprises = day.surprises();
             for surprise in surprises.iter().take(20) {
                 println!("not by the catalogue: {surprise}");
@@ -123,6 +134,7 @@ pub fn run(options: &Options) -> Result<bool> {
         } else {
             println!("With {}: {}", day.fault.map_or("", Fault::name), day.words());
             day.cuts().iter().take(20).for_each(|cut| println!("cut: {cut}"));
+            println!("{}", day.emergencies());
         }
         days.push(day);
     }
@@ -148,25 +160,20 @@ fn play(options: &Options, caller: &mut Caller, fault: Option<Fault>) -> Result<
     outcomes.extend(caller.play(&calls[third..], options.calls_per_s, rest)?);
     bar.clear();
 
-    let mut questions = BTreeMap::new();
-    let mut silent = Vec::new();
-    for member in MEMBERS {
-        match node::questions(member) {
-            None => silent.push(member),
-            Some(of_node) => {
-                for ((_, kind, outcome), count) in of_node {
-                    *questions.entry((kind, outcome)).or_default() += count;
-                }
-            }
-        }
-    }
+    let (questions, silent) = country.questions();
+    // Whatever is ill, emergency calls ring, and nobody is asked about them.
+    let emergencies = day::emergencies();
+    outcomes.extend(caller.play(&emergencies, options.calls_per_s, |_| {})?);
+    let asked_of_emergencies = country.questions().0 != questions;
+    let calls: Vec<_> = calls.into_iter().chain(emergencies).collect();
     let mut journal = BTreeMap::new();
     for member in MEMBERS {
+        // The second node of an operator is told of no call.
         for (rule, count) in node::journal(&program()?, &options.work.join(member.name()))? {
             *journal.entry(rule).or_default() += count;
         }
     }
-    Ok(Day { fault, calls, outcomes, questions, silent, journal })
+    Ok(Day { fault, calls, outcomes, questions, asked_of_emergencies, silent, journal })
 }
 
 /// The node's binary, beside this one.
@@ -181,6 +188,9 @@ struct Country {
     /// With the operators at their ends.
     relays: Vec<(Operator, Operator, Relay)>,
     hlrs: Vec<(Operator, Hlr)>,
+    store: Option<Store>,
+    /// The node that the others ask, where the member has two.
+    _second: Option<Process>,
     /// When the last node was ready.
     started: Instant,
 }
@@ -192,27 +202,50 @@ impl Country {
         let mut hlrs = Vec::new();
         for member in MEMBERS {
             for asker in MEMBERS.into_iter().filter(|&asker| asker != member) {
-                let relay = Relay::start(member.seen_by(asker), member.exchange())?;
+                let has_two = fault == Some(Fault::StoreFailsOver) && member == Fault::MEMBER;
+                let answers = if has_two { Seat::second(member) } else { Seat::of(member) };
+                let relay = Relay::start(member.seen_by(asker), answers.exchange())?;
                 relays.push((asker, member, relay));
             }
         }
+        let store = (fault == Some(Fault::StoreFailsOver))
+            .then(|| Store::start(&fresh(options.work.join("redis"))?))
+            .transpose()?;
+        let mut second = None;
         for operator in OPERATORS {
-            let directory = options.work.join(operator.name());
-            if directory.exists() {
-                fs::remove_dir_all(&directory)?;
-            }
-            fs::create_dir_all(&directory)?;
-            // Kamailio and the node run elsewhere than this program.
-            let directory = fs::canonicalize(directory)?;
+            let directory = fresh(options.work.join(operator.name()))?;
             if MEMBERS.contains(&operator) {
                 let hlr = hlr::start_hlr(operator, &directory)?;
-                node::configure(operator, &directory, &credentials, &hlr, fault)?;
+                let seat = Seat::of(operator);
+                node::configure(seat, &directory, &credentials, &hlr, fault)?;
+                nodes.insert(operator, node::start(seat, &program()?, &directory, fault)?);
+                if store.is_some() && operator == Fault::MEMBER {
+                    let seat = Seat::second(operator);
+                    let directory = fresh(options.work.join(format!("{}-2", operator.name())))?;
+                    node::configure(seat, &directory, &credentials, &hlr, fault)?;
+                    second = Some(node::start(seat, &program()?, &directory, fault)?);
+                }
                 hlrs.push((operator, hlr));
-                nodes.insert(operator, node::start(operator, &program()?, &directory, fault)?);
             }
             switches.push(switch::start(operator, &options.root, &directory, fault)?);
         }
-        Ok(Country { nodes, _switches: switches, relays, hlrs, started: Instant::now() })
+        let (started, _switches, _second) = (Instant::now(), switches, second);
+        Ok(Country { nodes, _switches, relays, hlrs, store, _second, started })
+    }
+
+    /// What all nodes asked, by kind and outcome, and those that did not say.
+    fn questions(&self) -> (BTreeMap<(String, String), u64>, Vec<Operator>) {
+        let (mut questions, mut silent) = (BTreeMap::new(), Vec::new());
+        for member in MEMBERS {
+            let Some(of_node) = node::questions(member) else {
+                silent.push(member);
+                continue;
+            };
+            for ((_, kind, outcome), count) in of_node {
+                *questions.entry((kind, outcome)).or_default() += count;
+            }
+        }
+        (questions, silent)
     }
 
     /// What happens in the middle of the day.
@@ -234,9 +267,27 @@ impl Country {
                     .filter(|(asker, member, _)| [*asker, *member].contains(&Fault::MEMBER));
                 at_either_end.for_each(|(.., relay)| relay.drop_all());
             }
+            Some(Fault::HlrKilled) => {
+                let hlr = self.hlrs.iter_mut().find(|(operator, _)| *operator == Fault::MEMBER);
+                hlr.into_iter().for_each(|(_, hlr)| hlr.kill());
+            }
+            Some(Fault::StoreFailsOver) => {
+                if let Some(store) = &mut self.store {
+                    store.kill_primary();
+                }
+            }
             _ => {}
         }
     }
+}
+
+/// An empty directory, by its whole path: Kamailio and the node run elsewhere than this program.
+fn fresh(directory: PathBuf) -> Result<PathBuf> {
+    if directory.exists() {
+        fs::remove_dir_all(&directory)?;
+    }
+    fs::create_dir_all(&directory)?;
+    Ok(fs::canonicalize(directory)?)
 }
 
 /// A node that has just started denies no call; the day begins once it may.

@@ -8,6 +8,7 @@ mod answering;
 mod asker;
 mod counts;
 mod pending;
+mod registering;
 mod remote;
 mod server;
 mod shared;
@@ -51,6 +52,7 @@ const LOOK: Duration = Duration::from_millis(100);
 pub struct Line {
     jobs: mpsc::Sender<Job>,
     calls: Arc<Calls>,
+    counts: Arc<Counts>,
     /// Whether other nodes of this operator are told of calls.
     is_shared: bool,
     /// Answers over UDP leave by the door's own socket.
@@ -87,6 +89,8 @@ enum Job {
     },
     /// A call for other nodes of this operator.
     Share(CallKey, i64, u32),
+    /// A call for the member that keeps this operator's.
+    Register(Call),
     /// Location updates of own subscribers.
     Locate {
         updates: Vec<(Number, Update)>,
@@ -182,6 +186,10 @@ impl Line {
                 let _ = self.jobs.try_send(Job::Share(key, now_ms, ttl_s));
             }
         });
+        let is_registered = setup.exchange.as_ref().is_some_and(|exchange| exchange.register_at.is_some());
+        if is_registered && self.jobs.try_send(Job::Register(*call)).is_err() {
+            self.counts.registrations_lost.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// The calls that others can ask about.
@@ -278,7 +286,7 @@ pub struct Opened {
 }
 
 /// Opens the sockets of `[exchange]`.
-pub fn open(setup: &crate::config::Exchange) -> io::Result<Opened> {
+pub fn open(setup: &crate::config::Exchange, counts: Arc<Counts>) -> io::Result<Opened> {
     let mut listeners = Vec::new();
     for &address in &setup.listen {
         let placed = |error: io::Error| {
@@ -291,7 +299,7 @@ pub fn open(setup: &crate::config::Exchange) -> io::Result<Opened> {
     // Half full at most: registrations find a place of their own.
     let calls = Arc::new(Calls::new(setup.open_calls * 2));
     Ok(Opened {
-        line: Line { jobs: give, calls, is_shared: !setup.shared.is_empty(), datagrams: None },
+        line: Line { jobs: give, calls, counts, is_shared: !setup.shared.is_empty(), datagrams: None },
         listeners,
         jobs,
     })
@@ -304,14 +312,13 @@ impl Opened {
         setup: Arc<ArcSwap<Setup>>,
         desk: Desk,
         connections: Arc<Connections>,
-        counts: Arc<Counts>,
         stop: Arc<AtomicBool>,
     ) -> io::Result<JoinHandle<()>> {
         let Opened { line, listeners, jobs } = self;
         let journal = setup.load().journal.clone();
-        let lost = counts.letters_lost.clone();
+        let lost = line.counts.letters_lost.clone();
         let (keeper, writing) = Keeper::start(&journal.directory, &journal.keys, journal.keep_days, lost)?;
-        let calls = line.calls;
+        let (calls, counts) = (line.calls, line.counts);
         let exchange = Exchange { setup, desk, connections, counts, stop, listeners, jobs, calls, keeper };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("exchange".to_owned()).spawn(move || {

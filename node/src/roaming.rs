@@ -8,6 +8,7 @@
 pub mod camara;
 pub mod camara_server;
 pub mod control;
+pub mod counts;
 pub mod feed;
 pub mod hlr;
 pub mod mcc;
@@ -53,6 +54,14 @@ impl Source {
         match self {
             Source::Hlr(hlr) => hlr.ask(number, deadline).await,
             Source::Camara(camara) => camara.ask(number, now_ms, deadline).await,
+        }
+    }
+
+    /// How counters and settings name it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Source::Hlr(_) => "hlr",
+            Source::Camara(_) => "camara",
         }
     }
 

@@ -86,18 +86,13 @@ impl Node {
             line: None,
             traces,
         };
-        if let Some(opened) = node.setup().exchange.as_ref().map(exchange::open).transpose()? {
+        let open = |setup| exchange::open(setup, node.counts.clone());
+        if let Some(opened) = node.setup().exchange.as_ref().map(open).transpose()? {
             // Its desk is the end of the line: there nobody is asked.
             let desk = node.desk("exchange", None);
             node.line = Some(opened.line.clone());
             let (setup, connections) = (node.setup.clone(), node.connections.clone());
-            node.threads.push(opened.start(
-                setup,
-                desk,
-                connections,
-                node.counts.clone(),
-                node.stop.clone(),
-            )?);
+            node.threads.push(opened.start(setup, desk, connections, node.stop.clone())?);
         }
         let mut datagrams = None;
         // UDP first: what connections bring is passed on from a UDP address in proxy mode.

@@ -1,6 +1,7 @@
 //! What the exchange remembers: scorecards, letters, where subscribers are, and what nodes of one operator share.
 
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rcgen::KeyPair;
 use serde_json::json;
@@ -102,6 +103,10 @@ fn a_roamer_passes_and_a_spoofed_mobile_number_from_abroad_is_blocked() {
         let text = operator.site.read("qalqan.toml");
         operator.site.write("qalqan.toml", format!("{text}[roaming]\nfeed-numbers = 1000\n"));
     }
+    // Nobody listens there.
+    let text = alpha.site.read("qalqan.toml");
+    let hlr = format!("hlr = \"127.0.0.1:{}\"\nhome-vlrs = [\"7701\"]\n", free_port());
+    alpha.site.write("qalqan.toml", format!("{text}{hlr}"));
     let (_a, _b) = (alpha.site.serve(), beta.site.serve());
     let post = |of: &Operator, path: &str, body: String| {
         let head = format!("POST {path} HTTP/1.1\r\nContent-Type: application/json\r\nx-correlator: b4-27");
@@ -136,6 +141,20 @@ fn a_roamer_passes_and_a_spoofed_mobile_number_from_abroad_is_blocked() {
         (unknown["rule"].as_str(), unknown["sub_reason"].as_str()),
         (Some("R12"), Some("roaming-refused"))
     );
+    // Beta's source was asked once for each, not for what alpha remembered.
+    let page = Client::new(beta.http).get("/metrics").body;
+    for line in [
+        "qalqan_roaming_questions_total{source=\"feed\",outcome=\"roaming\"} 1",
+        "qalqan_roaming_questions_total{source=\"feed\",outcome=\"not-roaming\"} 1",
+        "qalqan_roaming_answer_seconds_bucket{source=\"feed\",le=\"+Inf\"} 2",
+        "qalqan_roaming_answer_seconds_count{source=\"feed\"} 2",
+    ] {
+        assert!(page.lines().any(|one| one == line), "{line}:\n{page}");
+    }
+    assert_eq!(verdict("+77015559999").0, "R12");
+    let page = Client::new(alpha.http).get("/metrics").body;
+    let failed = "qalqan_roaming_questions_total{source=\"hlr\",outcome=\"source-failed\"} 1";
+    assert!(page.lines().any(|one| one == failed), "{page}");
     // Its own subscriber comes home: what is remembered of him is dropped.
     post(&alpha, "/v1/locations", update("+77015550000", true).to_string());
     assert_eq!(verdict("+77015550000").0, "R10");
@@ -167,9 +186,9 @@ fn a_roamer_passes_and_a_spoofed_mobile_number_from_abroad_is_blocked() {
     assert!(!wrong.body.contains("1112233"), "{}", wrong.body);
 }
 
-/// Three primaries of a cluster, or one server alone.
-fn store(directory: &std::path::Path, primaries: usize) -> (Vec<Running>, Vec<u16>) {
-    let ports: Vec<u16> = (0..primaries).map(|_| free_port()).collect();
+/// Primaries of a cluster, with a replica each where asked, or one server alone.
+fn store(directory: &std::path::Path, primaries: usize, replicas: usize) -> (Vec<Running>, Vec<u16>) {
+    let ports: Vec<u16> = (0..primaries * (1 + replicas)).map(|_| free_port()).collect();
     let mut running = Vec::new();
     for port in &ports {
         let home = directory.join(port.to_string());
@@ -178,41 +197,103 @@ fn store(directory: &std::path::Path, primaries: usize) -> (Vec<Running>, Vec<u1
         command.current_dir(&home).args(["--port", &port.to_string(), "--save", "", "--bind", "127.0.0.1"]);
         if primaries > 1 {
             command.args(["--cluster-enabled", "yes", "--cluster-port", &free_port().to_string()]);
+            command.args(["--cluster-node-timeout", "1000"]);
         }
         running.push(start(command.stdout(Stdio::null())));
         wait(|| std::net::TcpStream::connect(("127.0.0.1", *port)).is_ok(), || "the store".to_owned());
     }
     if primaries > 1 {
         let nodes = ports.iter().map(|port| format!("127.0.0.1:{port}"));
-        let made =
-            Command::new("redis-cli").args(["--cluster", "create"]).args(nodes).arg("--cluster-yes").output();
+        let made = Command::new("redis-cli")
+            .args(["--cluster", "create"])
+            .args(nodes)
+            .arg("--cluster-yes")
+            .args(["--cluster-replicas", &replicas.to_string()])
+            .output();
         assert!(made.unwrap().status.success());
-        let is_whole = || {
-            let port = ports[0].to_string();
-            let said =
-                Command::new("redis-cli").args(["-p", &port, "cluster", "info"]).output().unwrap().stdout;
-            String::from_utf8_lossy(&said).contains("cluster_state:ok")
-        };
-        wait(is_whole, || "the cluster".to_owned());
+        for (place, &port) in ports.iter().enumerate() {
+            let is_whole = || {
+                let is_replicated = replicas == 0
+                    || place >= primaries
+                    || redis_says(port, &["info", "replication"]).contains("state=online");
+                is_replicated && redis_says(port, &["cluster", "info"]).contains("cluster_state:ok")
+            };
+            wait(is_whole, || format!("the cluster, server {place}"));
+        }
     }
     (running, ports)
+}
+
+fn redis_says(port: u16, what: &[&str]) -> String {
+    let output = Command::new("redis-cli").args(["-p", &port.to_string()]).args(what).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Two nodes of beta that share what they know in a store.
+fn two_nodes(urls: &[u16], alpha: &Operator, more: &str) -> (Operator, Operator) {
+    let first = Operator::new("beta", "\"7702\"");
+    let key = KeyPair::from_pem(&first.key.serialize_pem()).unwrap();
+    let mut second = Operator::with_key("beta", "\"7702\"", key, (2020, 2090));
+    second.certificate = first.certificate.clone();
+    let urls: Vec<String> = urls.iter().map(|port| format!("\"redis://127.0.0.1:{port}\"")).collect();
+    // The others know the second node alone.
+    alpha.join(&[&second], "");
+    for node in [&first, &second] {
+        node.join(&[alpha], &format!("shared = [{}]\n{more}", urls.join(", ")));
+    }
+    (first, second)
+}
+
+/// A call is noted at one node and asked about at another while a primary of the store dies: it is never denied.
+#[test]
+fn a_store_that_fails_over_denies_no_honest_call() {
+    let alpha = Operator::new("alpha", "\"7701\"");
+    let (mut running, ports) = store(alpha.site.directory.path(), 3, 1);
+    let (first, second) = two_nodes(&ports, &alpha, "ttl-s = 30");
+    let _nodes = [alpha.site.serve(), first.site.serve(), second.site.serve()];
+    let rule =
+        |calling: &str| alpha.screen("national", calling, OF_ALPHA)["rule"].as_str().unwrap().to_owned();
+    std::thread::sleep(Duration::from_secs(32));
+    assert_eq!(rule("+77029999999"), "R14", "a spoofed call, while the store is whole");
+    let honest = |round: usize| {
+        let callers: Vec<String> = (0..12).map(|n| format!("+770211{round:03}{n:02}")).collect();
+        callers.iter().for_each(|calling| drop(first.screen("access", calling, OF_ALPHA)));
+        callers
+    };
+    let before = honest(0);
+    before.iter().for_each(|calling| assert_eq!(rule(calling), "R20", "{calling}: found in the store"));
+    running[0].0.kill().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(12);
+    let mut rounds = 0;
+    while Instant::now() < deadline {
+        rounds += 1;
+        for calling in honest(rounds).iter().chain(&before) {
+            let rule = rule(calling);
+            assert!(["R15", "R20"].contains(&&*rule), "{calling}: {rule} in round {rounds}");
+        }
+        if rounds == 2 {
+            // What may have been lost is unknown, so a spoofed call passes too.
+            assert_eq!(rule("+77029999998"), "R15");
+        }
+    }
+    // A replica has taken over, and once no call from before can be asked about any more all is as it was.
+    wait(
+        || redis_says(ports[1], &["cluster", "info"]).contains("cluster_state:ok"),
+        || "the failover".to_owned(),
+    );
+    std::thread::sleep(Duration::from_secs(32));
+    let after = honest(999);
+    after.iter().for_each(|calling| assert_eq!(rule(calling), "R20", "{calling}: after the failover"));
+    assert_eq!(rule("+77029999997"), "R14");
 }
 
 #[test]
 fn nodes_of_one_operator_share_what_they_know() {
     for primaries in [1, 3] {
         let alpha = Operator::new("alpha", "\"7701\"");
-        let first = Operator::new("beta", "\"7702\"");
-        let key = KeyPair::from_pem(&first.key.serialize_pem()).unwrap();
-        let mut second = Operator::with_key("beta", "\"7702\"", key, (2020, 2090));
-        second.certificate = first.certificate.clone();
-        let (mut running, ports) = store(alpha.site.directory.path(), primaries);
-        let urls: Vec<String> = ports.iter().map(|port| format!("\"redis://127.0.0.1:{port}\"")).collect();
-        let shared = format!("shared = [{}]", urls.join(", "));
-        // The others know the second node alone.
-        alpha.join(&[&second], "");
+        let (mut running, ports) = store(alpha.site.directory.path(), primaries, 0);
+        let (first, second) = two_nodes(&ports, &alpha, "");
         for node in [&first, &second] {
-            node.join(&[&alpha], &shared);
             let text = node.site.read("qalqan.toml");
             node.site.write("qalqan.toml", format!("{text}[roaming]\nfeed-numbers = 1000\n"));
         }

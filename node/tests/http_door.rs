@@ -5,11 +5,13 @@
 mod exchange;
 mod exchange_bad;
 mod exchange_forged;
+mod exchange_kept;
 mod exchange_member;
 mod exchange_state;
 mod http;
 mod http_contract;
 mod http_peers;
 mod metrics;
+mod proxy_asking;
 mod rig;
 mod traces;

@@ -5,8 +5,10 @@ use std::net::SocketAddrV4;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
+use super::Fault;
 use super::geography::{
-    self, MEMBERS, Operator, Ported, SPECIAL, Trunk, cloud_numbers, diverting, roaming_pool,
+    self, EMERGENCY, MEMBERS, OPERATORS, Operator, Ported, SPECIAL, Trunk, cloud_numbers, diverting,
+    roaming_pool,
 };
 
 /// What becomes of a call, from the softest to the hardest.
@@ -37,6 +39,8 @@ pub enum Label {
     DivertedAbroad,
     RoamingNumber,
     CloudExchange,
+    Emergency,
+    EmergencyAsked,
     SpoofedFixed,
     SpoofedMobile,
     Hopping,
@@ -50,10 +54,10 @@ pub enum Label {
 
 use Label as L;
 
-/// Label, name, out of 1,000 calls, whether it is honest, the treatment and the rule that decides.
+/// Label, name, out of 1,000 calls, whether it is honest, the treatment and the rule that decides; none where no node is asked.
 ///
 /// From the rule catalogue (docs/rules.md).
-pub const LABELS: [(Label, &str, u32, bool, Treatment, &str); 20] = [
+pub const LABELS: [(Label, &str, u32, bool, Treatment, &str); 22] = [
     (L::National, "national", 240, true, Passed, "R20"),
     (L::FromFixed, "from-fixed", 60, true, Passed, "R15"),
     (L::Diverted, "diverted", 70, true, Passed, "R20"),
@@ -65,6 +69,8 @@ pub const LABELS: [(Label, &str, u32, bool, Treatment, &str); 20] = [
     (L::DivertedAbroad, "diverted-abroad", 20, true, Withheld, "R07"),
     (L::RoamingNumber, "roaming-number", 30, true, Passed, "R01"),
     (L::CloudExchange, "cloud-exchange", 30, true, Passed, "R06"),
+    (L::Emergency, "emergency", 10, true, Passed, ""),
+    (L::EmergencyAsked, "emergency-asked", 5, true, Passed, "R00"),
     (L::SpoofedFixed, "spoofed-fixed", 60, false, Blocked, "R08"),
     (L::SpoofedMobile, "spoofed-mobile", 50, false, Blocked, "R11"),
     (L::Hopping, "hopping", 40, false, Marked, "R19"),
@@ -103,6 +109,22 @@ pub fn calls(seed: u64, count: usize) -> Vec<Call> {
         order.swap(last, draw.0.random_range(0..=last));
     }
     order.into_iter().map(|index| draw.call(index)).collect()
+}
+
+/// 112 by every trunk of every operator.
+pub fn emergencies() -> Vec<Call> {
+    let entries =
+        OPERATORS.into_iter().flat_map(|one| one.trunks().into_iter().map(move |trunk| (one, trunk)));
+    let call = |(operator, trunk): (Operator, Trunk)| {
+        // By a national trunk and from abroad numbers that others would be asked about, were it no emergency.
+        let calling = format!("+{}4112112", Fault::MEMBER.ranges()[0]);
+        let label = if operator == Operator::ASKS_ALL { L::EmergencyAsked } else { L::Emergency };
+        let index = LABELS.iter().position(|one| one.0 == label).expect("of the list");
+        let (called, expected) = (EMERGENCY.to_owned(), (LABELS[index].4, LABELS[index].5));
+        let entry = operator.entry(trunk);
+        Call { label: index, entry, calling, called, redirecting: None, expected, asked: Vec::new() }
+    };
+    entries.map(call).collect()
 }
 
 struct Draw(Pcg64Mcg);
@@ -171,6 +193,15 @@ impl Draw {
             L::CloudExchange => {
                 let number = cloud_numbers().nth(self.special()).expect("within");
                 (here.entry(Trunk::Dedicated), number, self.subscriber(here), None)
+            }
+            L::Emergency | L::EmergencyAsked => {
+                let asks = |one: &Operator| (*one == Operator::ASKS_ALL) == (label == L::EmergencyAsked);
+                let operators: Vec<Operator> = OPERATORS.into_iter().filter(asks).collect();
+                let operator = operators[self.0.random_range(0..operators.len())];
+                let trunks = operator.trunks();
+                let entry = operator.entry(trunks[self.0.random_range(0..trunks.len())]);
+                let calling = if self.0.random_bool(0.5) { self.subscriber(other) } else { self.foreign() };
+                (entry, calling, EMERGENCY.to_owned(), None)
             }
             L::NotRegistered => {
                 (here.entry(Trunk::Dedicated), self.subscriber(other), self.subscriber(here), None)

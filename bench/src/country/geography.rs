@@ -11,6 +11,9 @@ const EXCHANGE: u16 = 7443;
 pub const CALLER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(127, 0, 1, 1), SIP);
 pub const PHONES: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(127, 0, 1, 2), SIP);
 
+/// Called in an emergency, as the plan has it.
+pub const EMERGENCY: &str = "112";
+
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Operator {
     Alpha,
@@ -50,6 +53,9 @@ impl Trunk {
 }
 
 impl Operator {
+    /// Whose switch asks its node about emergency calls too; the others let them go on unasked.
+    pub const ASKS_ALL: Operator = Gamma;
+
     pub fn name(self) -> &'static str {
         ["alpha", "beta", "gamma", "delta"][self as usize]
     }
@@ -84,26 +90,45 @@ impl Operator {
         SocketAddrV4::new(self.host(0), SIP)
     }
 
-    pub fn node(self) -> SocketAddrV4 {
-        SocketAddrV4::new(self.host(9), SIP)
-    }
-
-    pub fn http(self) -> SocketAddrV4 {
-        SocketAddrV4::new(self.host(9), HTTP)
-    }
-
     pub fn hlr(self) -> Ipv4Addr {
         self.host(8)
     }
 
-    /// Where its node answers other operators.
-    pub fn exchange(self) -> SocketAddrV4 {
-        SocketAddrV4::new(self.host(9), EXCHANGE)
-    }
-
-    /// The same, as one asker reaches it: a relay in between can delay and drop.
+    /// Where its node answers other operators, as one asker reaches it: a relay in between can delay and drop.
     pub fn seen_by(self, asker: Operator) -> SocketAddrV4 {
         SocketAddrV4::new(self.host(10 + asker as u8), EXCHANGE)
+    }
+}
+
+/// Where a node of an operator stands.
+#[derive(Clone, Copy)]
+pub struct Seat {
+    pub operator: Operator,
+    host: Ipv4Addr,
+}
+
+impl Seat {
+    /// The node that the operator's switch asks.
+    pub fn of(operator: Operator) -> Seat {
+        Seat { operator, host: operator.host(9) }
+    }
+
+    /// Another one, for an operator that has two.
+    pub fn second(operator: Operator) -> Seat {
+        Seat { operator, host: operator.host(13) }
+    }
+
+    pub fn sip(self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.host, SIP)
+    }
+
+    pub fn http(self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.host, HTTP)
+    }
+
+    /// Where it answers other operators.
+    pub fn exchange(self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.host, EXCHANGE)
     }
 }
 

@@ -22,7 +22,7 @@ const ABROAD: &str = "90532";
 
 pub struct Hlr {
     operator: Operator,
-    _process: Process,
+    process: Process,
 }
 
 /// Starts an operator's HLR and waits until it answers. It knows nobody yet.
@@ -35,13 +35,18 @@ pub fn start_hlr(operator: Operator, directory: &Path) -> Result<Hlr> {
     let name = format!("{}'s HLR", operator.name());
     let mut process = Process::start(name, &mut command, &directory.join("hlr.log"))?;
     process.wait(|| [CONTROL, GSUP].into_iter().all(|port| TcpStream::connect((host, port)).is_ok()))?;
-    Ok(Hlr { operator, _process: process })
+    Ok(Hlr { operator, process })
 }
 
 impl Hlr {
     /// What the node that asks it is told.
     pub fn configuration(&self) -> String {
         format!("[roaming]\nhlr = \"{}:{CONTROL}\"\nhome-vlrs = [\"{AT_HOME}\"]\n", self.operator.hlr())
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        self.process.kill();
     }
 
     /// Makes subscribers of numbers, and registers each where he is.

@@ -14,15 +14,20 @@ use std::time::Duration;
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 
 use super::Fault;
-use super::geography::{self, MEMBERS, Operator, Trunk, cloud_numbers, roaming_pool};
+use super::geography::{self, MEMBERS, Operator, Seat, Trunk, cloud_numbers, roaming_pool};
 use super::hlr::Hlr;
 use super::process::Process;
+use super::store::Store;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Seconds for which a call can be asked about: the least that the protocol allows. A node that has run for less has
 /// forgotten nothing that it could be asked about, and until then denies no call.
 pub const TTL_S: u64 = 30;
+
+/// How long questions may take, ms: the most that the protocol allows, for a day measures no speed, and the machine may be
+/// busy with something else.
+const QUESTION_MS: u32 = 1000;
 
 /// Keys and certificates of all members, as they were handed out.
 pub struct Credentials(BTreeMap<Operator, (String, String)>);
@@ -50,12 +55,13 @@ impl Credentials {
 
 /// Writes what a member's node reads, in its own directory.
 pub fn configure(
-    operator: Operator,
+    seat: Seat,
     directory: &Path,
     credentials: &Credentials,
     hlr: &Hlr,
     fault: Option<Fault>,
 ) -> Result<()> {
+    let operator = seat.operator;
     let write = |name: &str, text: &str| fs::write(directory.join(name), text);
     let (certificate, key) = &credentials.0[&operator];
     write("own.pem", certificate)?;
@@ -76,13 +82,16 @@ pub fn configure(
         "plan = \"kz\"\n[sip]\nlisten = [\"udp:{}\"]\nworkers = 1\n[http]\nlisten = [\"{}\"]\n\
          [lists]\nroaming-numbers = \"roaming-numbers.csv\"\nportability = \"portability.csv\"\n\
          [exchange]\nname = \"{}\"\nlisten = [\"{}\"]\ncertificate = \"own.pem\"\nkey = \"own.key\"\n\
-         ranges = {:?}\n{capabilities}\nttl-s = {TTL_S}\n",
-        operator.node(),
-        operator.http(),
+         ranges = {:?}\n{capabilities}\nttl-s = {TTL_S}\nquestion-ms = {QUESTION_MS}\ndeadline-ms = {QUESTION_MS}\n",
+        seat.sip(),
+        seat.http(),
         operator.name(),
-        operator.exchange(),
+        seat.exchange(),
         operator.ranges(),
     );
+    if fault == Some(Fault::StoreFailsOver) && operator == Fault::MEMBER {
+        text += &Store::configuration();
+    }
     text += &hlr.configuration();
     for member in MEMBERS.into_iter().filter(|&member| member != operator) {
         let name = member.name();
@@ -122,7 +131,8 @@ pub fn configure(
 }
 
 /// Starts a member's node and waits until it is ready.
-pub fn start(operator: Operator, program: &Path, directory: &Path, fault: Option<Fault>) -> Result<Process> {
+pub fn start(seat: Seat, program: &Path, directory: &Path, fault: Option<Fault>) -> Result<Process> {
+    let operator = seat.operator;
     let mut command = Command::new(program);
     command.current_dir(directory).arg("serve").args(["--config", "qalqan.toml"]);
     if fault == Some(Fault::Clock) && operator == Fault::MEMBER {
@@ -133,7 +143,7 @@ pub fn start(operator: Operator, program: &Path, directory: &Path, fault: Option
     }
     let name = format!("{}'s node", operator.name());
     let mut process = Process::start(name, &mut command, &directory.join("node.log"))?;
-    process.wait(|| get(operator.http(), "/readyz").is_some_and(|(status, _)| status == 200))?;
+    process.wait(|| get(seat.http(), "/readyz").is_some_and(|(status, _)| status == 200))?;
     Ok(process)
 }
 
@@ -148,7 +158,7 @@ pub type Questions = BTreeMap<(String, String, String), u64>;
 
 /// As the node counted them; none where nobody answers.
 pub fn questions(operator: Operator) -> Option<Questions> {
-    let (_, page) = get(operator.http(), "/metrics")?;
+    let (_, page) = get(Seat::of(operator).http(), "/metrics")?;
     let mut questions = Questions::new();
     for line in page.lines() {
         let Some(rest) = line.strip_prefix("qalqan_exchange_questions_total{") else { continue };

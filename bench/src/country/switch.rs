@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::Fault;
-use super::geography::{self, MEMBERS, OPERATORS, Operator, PHONES, Trunk, diverting};
+use super::geography::{self, MEMBERS, OPERATORS, Operator, PHONES, Seat, Trunk, diverting};
 use super::process::Process;
 
 /// What a call may have been to a switch: the header that says what each switch on its way was told of it.
@@ -77,6 +77,11 @@ pub fn script(operator: Operator, example: &str, fault: Option<Fault>) -> Result
         _ => "route(ASK);",
     };
     change(&mut text, "    route(ASK);\n", &format!("    {asked}\n"))?;
+    if operator == Operator::ASKS_ALL {
+        // It leaves emergency calls to its node; the example lets them go on unasked.
+        let unasked = "    cnt_inc(\"qalqan.emergency\");\n    route(ONWARD);\n";
+        change(&mut text, unasked, "    route(ASK);\n")?;
+    }
     text += &routes(operator)?;
     Ok(text)
 }
@@ -124,7 +129,9 @@ pub fn start(operator: Operator, root: &Path, directory: &Path, fault: Option<Fa
     fs::create_dir_all(&run)?;
     let mut command = Command::new("kamailio");
     command.arg("-f").arg(path).args(["-DD", "-E", "-m", "64", "-M", "8", "-Y"]).arg(&run);
-    command.args(["-A", "CHILDREN=1", "-A", &format!("QALQAN=sip:{}", operator.node())]);
+    command.args(["-A", "CHILDREN=1", "-A", &format!("QALQAN=sip:{}", Seat::of(operator).sip())]);
+    // Longer than a node may take to ask others.
+    command.args(["-A", "PATIENCE=2500"]);
     let name = format!("{}'s Kamailio", operator.name());
     let mut process = Process::start(name, &mut command, &directory.join("kamailio.log"))?;
 

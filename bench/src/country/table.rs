@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use super::Fault;
 use super::caller::Outcome;
-use super::day::{Call, LABELS, TREATMENTS, Treatment};
-use super::geography::Operator;
+use super::day::{Call, LABELS, Label, TREATMENTS, Treatment};
+use super::geography::{EMERGENCY, Operator};
 
 /// A day that was played.
 pub struct Day {
@@ -15,6 +15,8 @@ pub struct Day {
     pub outcomes: Vec<Outcome>,
     /// What came of questions, of all nodes together: (kind, outcome) and how many.
     pub questions: BTreeMap<(String, String), u64>,
+    /// Somebody was asked while nothing but emergency calls was on its way.
+    pub asked_of_emergencies: bool,
     /// Nodes that did not answer at the end of the day.
     pub silent: Vec<Operator>,
     /// Verdicts that the nodes' journals have, by rule.
@@ -77,14 +79,14 @@ impl Day {
         let other = |call: &Call, outcome: &Outcome| {
             let decided = outcome.deciding().map_or("", |judged| &judged.rule);
             let is_other = outcome.treatment() != Some(call.expected.0) || decided != call.expected.1;
-            is_other && !is_late(outcome)
+            is_other && !is_late(call, outcome)
         };
         self.told(other)
     }
 
     /// Calls that were judged without an answer that came too late, or by the switch alone: a busy machine.
     pub fn late(&self) -> usize {
-        self.outcomes.iter().filter(|outcome| is_late(outcome)).count()
+        self.each().filter(|(call, outcome)| is_late(call, outcome)).count()
     }
 
     /// Honest calls that were cut, and nobody's wrong word is to blame.
@@ -93,6 +95,25 @@ impl Day {
             let rang = !matches!(outcome.treatment(), None | Some(Treatment::Blocked));
             LABELS[call.label].3 && !rang && !self.is_denied_wrongly(call, outcome)
         })
+    }
+
+    fn emergency_calls(&self) -> impl Iterator<Item = (&Call, &Outcome)> {
+        self.each().filter(|(call, _)| is_emergency(call))
+    }
+
+    /// Whether every emergency call rang with its number, and nobody was asked about one.
+    pub fn emergencies_fit(&self) -> bool {
+        let passed = |(_, outcome): (&Call, &Outcome)| outcome.treatment() == Some(Treatment::Passed);
+        self.emergency_calls().all(passed) && !self.asked_of_emergencies
+    }
+
+    /// What came of emergency calls, in words.
+    pub fn emergencies(&self) -> String {
+        let count = self.emergency_calls().count();
+        let rang =
+            self.emergency_calls().filter(|(_, outcome)| outcome.treatment() == Some(Treatment::Passed));
+        let asked = if self.asked_of_emergencies { "SOMEBODY was asked" } else { "nobody was asked" };
+        format!("Emergency calls that rang: {} of {count}; {asked} about one.\n", rang.count())
     }
 
     fn told(&self, wanted: impl Fn(&Call, &Outcome) -> bool) -> Vec<String> {
@@ -110,7 +131,7 @@ impl Day {
 
     /// Calls that a node of the exchange should have judged and did not.
     pub fn unjudged(&self) -> usize {
-        self.outcomes.iter().filter(|outcome| is_unjudged(outcome)).count()
+        self.each().filter(|(call, outcome)| is_unjudged(call, outcome)).count()
     }
 
     /// Whether the journals have the verdicts that the switches went by.
@@ -227,12 +248,19 @@ pub fn side_by_side(days: &[Day]) -> String {
     text
 }
 
-fn is_unjudged(outcome: &Outcome) -> bool {
-    outcome.judged.iter().any(|one| one.verdict == "unjudged" && one.by != Operator::Delta.name())
+fn is_emergency(call: &Call) -> bool {
+    call.called == EMERGENCY
 }
 
-fn is_late(outcome: &Outcome) -> bool {
-    is_unjudged(outcome) || outcome.judged.iter().any(|one| one.reason.ends_with("-timeout"))
+/// An emergency call goes on unasked.
+fn is_unjudged(call: &Call, outcome: &Outcome) -> bool {
+    let is_to_be_judged = LABELS[call.label].0 != Label::Emergency;
+    is_to_be_judged
+        && outcome.judged.iter().any(|one| one.verdict == "unjudged" && one.by != Operator::Delta.name())
+}
+
+fn is_late(call: &Call, outcome: &Outcome) -> bool {
+    is_unjudged(call, outcome) || outcome.judged.iter().any(|one| one.reason.ends_with("-timeout"))
 }
 
 fn shown(count: usize) -> String {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use exchange::{Capabilities, Directory, Holder, MemberId, Signer, TokenKey, Verifier, WireNumber};
 use journal::sha256;
 use numbering::{Number, Prefix};
@@ -38,6 +39,7 @@ pub struct ExchangeTable {
     pub question_ms: Option<Spanned<u64>>,
     pub ttl_s: Option<Spanned<u64>>,
     pub open_calls: Option<Spanned<u64>>,
+    pub register_at: Option<Spanned<String>>,
     #[serde(default)]
     pub shared: Vec<Spanned<String>>,
 }
@@ -45,8 +47,10 @@ pub struct ExchangeTable {
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct MemberTable {
-    pub url: Spanned<String>,
-    pub certificate: Spanned<PathBuf>,
+    pub url: Option<Spanned<String>>,
+    pub certificate: Option<Spanned<PathBuf>>,
+    /// Who keeps its calls, and answers for them.
+    pub kept_by: Option<Spanned<String>>,
     #[serde(default)]
     pub ranges: Vec<Spanned<String>>,
     #[serde(default)]
@@ -77,21 +81,28 @@ pub struct Exchange {
     pub ttl_s: u32,
     /// Calls that can be asked about at once.
     pub open_calls: usize,
+    /// Who is told of this operator's own calls, and answers for them.
+    pub register_at: Option<MemberId>,
     /// URLs of the Valkey or Redis that nodes of this operator share; one is a server, several a cluster's.
     pub shared: Vec<String>,
     /// Known to nodes with this certificate alone.
     pub shared_secret: [u8; 32],
+    /// The same, for what a proxy writes into dialogs.
+    pub dialog_key: hmac::Key,
 }
 
 /// Another operator.
 pub struct Member {
     pub name: String,
-    pub host: ServerName<'static>,
+    /// None where it cannot be reached, and is asked nothing.
+    pub host: Option<ServerName<'static>>,
     /// Host and port.
     pub authority: String,
     pub client: Arc<ClientConfig>,
     pub certificates: Vec<Arc<Credential>>,
     pub capabilities: Capabilities,
+    /// The member that keeps its calls.
+    pub kept_by: Option<MemberId>,
     pub questions_per_s: u32,
 }
 
@@ -183,7 +194,11 @@ impl Reader<'_> {
                 self.faults.at(Some(member.span()), &what);
             }
             self.ranges(&mut directory, &member.get_ref().ranges, holder);
-            credentials.push(self.credentials(&member.get_ref().certificate)?);
+            let certificate = &member.get_ref().certificate;
+            credentials.push(match certificate {
+                Some(path) => self.credentials(path)?,
+                None => Vec::new(),
+            });
         }
         // Without an authority each member's certificate vouches for itself.
         let roots: Vec<CertificateDer<'static>> = match &table.ca {
@@ -202,10 +217,23 @@ impl Reader<'_> {
         let server = self.told(server)?;
         let mut list = Vec::new();
         for ((name, member), certificates) in members.iter().zip(credentials) {
-            let member = member.get_ref();
+            let (at_member, member) = (member.span(), member.get_ref());
+            let kept_by = self.kept_by(name, &table.name, member, members);
+            if member.certificate.is_none() && kept_by.is_none() {
+                let what =
+                    format!("member {name} needs a certificate: only one that is kept by another has none");
+                self.faults.at(Some(at_member.clone()), &what);
+            }
+            if member.url.is_none() && !member.capabilities.is_empty() {
+                let what = format!("member {name} has capabilities and no url: where is it asked?");
+                self.faults.at(Some(at_member), &what);
+            }
             let client = tls::exchange_client(&identity, &roots).map_err(|what| (at.clone(), what));
             let client = self.told(client)?;
-            let (host, authority) = self.told(authority(&member.url))?;
+            let (host, authority) = match &member.url {
+                Some(url) => self.told(authority(url)).map(|(host, authority)| (Some(host), authority))?,
+                None => (None, String::new()),
+            };
             list.push(Arc::new(Member {
                 name: name.clone(),
                 host,
@@ -213,6 +241,7 @@ impl Reader<'_> {
                 client,
                 certificates,
                 capabilities: self.capabilities(&member.capabilities),
+                kept_by,
                 questions_per_s: self.bounded(
                     "questions-per-s",
                     member.questions_per_s.as_ref(),
@@ -237,7 +266,17 @@ impl Reader<'_> {
                 self.faults.at(Some(url.span()), &what);
             }
         }
+        let register_at = table.register_at.as_ref().and_then(|keeper| {
+            let found =
+                list.iter().position(|member| member.name == *keeper.get_ref() && member.host.is_some());
+            if found.is_none() {
+                let what = format!("register-at \"{}\" is no member with a url", keeper.get_ref());
+                self.faults.at(Some(keeper.span()), &what);
+            }
+            found.map(|place| MemberId(place as u16))
+        });
         let ms = |ms| Duration::from_millis(ms);
+        let secret = |of: &[u8]| sha256(&[of, identity.key.secret_der()].concat());
         Some(Exchange {
             listen,
             server,
@@ -251,8 +290,10 @@ impl Reader<'_> {
             ttl_s: self.bounded("ttl-s", table.ttl_s.as_ref(), 60, 30..=180) as u32,
             open_calls: self.bounded("open-calls", table.open_calls.as_ref(), 1_000_000, 1000..=1_000_000_000)
                 as usize,
+            register_at,
             shared: table.shared.iter().map(|url| url.get_ref().clone()).collect(),
-            shared_secret: sha256(&[b"qalqan shared state", identity.key.secret_der()].concat()),
+            shared_secret: secret(b"qalqan shared state"),
+            dialog_key: hmac::Key::new(hmac::HMAC_SHA256, &secret(b"qalqan dialogs")),
             name,
         })
     }
@@ -290,6 +331,28 @@ impl Reader<'_> {
                 }
             }
         }
+    }
+
+    /// The member that keeps another's calls; none where that is this node.
+    fn kept_by(
+        &mut self,
+        name: &str,
+        own: &Spanned<String>,
+        member: &MemberTable,
+        members: &BTreeMap<String, Spanned<MemberTable>>,
+    ) -> Option<MemberId> {
+        let keeper = member.kept_by.as_ref()?;
+        let found = members.keys().position(|one| one == keeper.get_ref() && one != name);
+        let is_asked = member.capabilities.iter().any(|one| one.get_ref() == "initiation-check");
+        if is_asked || (found.is_none() && keeper.get_ref() != own.get_ref()) {
+            let what = format!(
+                "kept-by \"{}\" of member {name} is neither another member nor this node, or {name} answers itself \
+                 (initiation-check)",
+                keeper.get_ref()
+            );
+            self.faults.at(Some(keeper.span()), &what);
+        }
+        found.map(|place| MemberId(place as u16))
     }
 
     fn capabilities(&mut self, names: &[Spanned<String>]) -> Capabilities {

@@ -5,6 +5,7 @@
 //! back by Via. Whatever goes wrong in judging, the call is passed on.
 
 mod hidden;
+mod mark;
 mod route;
 
 use std::fmt::Display;
@@ -12,14 +13,16 @@ use std::hash::{DefaultHasher, Hasher};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use aws_lc_rs::hmac;
 use call::{Call, Label, Reason, Rule, Treatment, TrunkId, Verdict};
 use sip::{Address, Forward, FromField, Method, Name, Parser, Request, hop_count, pass_back};
 
 use hidden::{seal, unseal};
+use mark::Dialog;
 use route::{OwnUri, RecordRoute, Routed, address_of, is_this_node};
 
 use super::answers::{Identity, Reply, words};
-use super::{Destination, Door, Judged, Moment, Peer, UNKNOWN_SOURCE, is_within_dialog};
+use super::{Destination, Door, Judged, Moment, Peer, UNKNOWN_SOURCE, is_within_dialog, read_call};
 use crate::config::{Proxy, UnknownSource};
 use crate::connections::ConnectionId;
 use crate::retransmission::{Known, Transaction};
@@ -73,7 +76,11 @@ impl Door<'_> {
             .is_some_and(|routed| routed.sos == Some(self.recent.mark(call_id(request))))
             || matches!(request.method, Method::Cancel | Method::Ack) && known.is_some();
         match request.method {
-            Method::Invite if trunk.is_some() || !from_hop => self.pass_invite(reply, sender, moment, out),
+            Method::Invite
+                if (trunk.is_some() || !from_hop) && !self.was_judged(reply, routed, from_hop, moment) =>
+            {
+                self.pass_invite(reply, sender, moment, out)
+            }
             // A call that was refused here went nowhere.
             Method::Cancel if known.is_some_and(|known| known.verdict.treatment == Treatment::Block) => None,
             _ if trunk.is_none() && !from_hop && !is_emergency => {
@@ -101,6 +108,35 @@ impl Door<'_> {
         }
     }
 
+    /// Whether an INVITE belongs to a dialog that was set up through this operator's nodes, by the mark that it carries, and
+    /// shows no other number than was judged then. A tag in To alone says nothing: whoever calls can make one up.
+    fn was_judged(&self, reply: &Reply, routed: Option<Routed>, from_hop: bool, moment: Moment) -> bool {
+        let request = reply.request;
+        let Some((key, (of, mark))) = self.dialog_key().zip(routed.and_then(|routed| routed.judged)) else {
+            return false;
+        };
+        if !is_within_dialog(request) {
+            return false;
+        }
+        let is_hidden = routed.is_some_and(|routed| routed.hidden == Some(of));
+        let dialog = Dialog::of(key, request, of, is_hidden, moment.now_ms);
+        let trunk = self.setup.sources.trunk(reply.peer.address.ip());
+        let called = || request.value(Name::To).and_then(Address::parse).and_then(|to| to.parameter(b"tag"));
+        match trunk {
+            Some(trunk) if Routed::token(request).as_bytes() == of => {
+                let call = read_call(&self.setup.policy, request, trunk, moment.now_ms);
+                dialog.has_judged(mark, &call)
+            }
+            // The called side, whose number was dialled, not shown.
+            _ => from_hop && called() == Some(of) && dialog.has(mark),
+        }
+    }
+
+    /// What dialogs are marked with: only where others are asked, for all else is judged again at once, and alike.
+    fn dialog_key(&self) -> Option<&hmac::Key> {
+        self.setup.exchange.as_ref().map(|exchange| &exchange.dialog_key)
+    }
+
     /// An INVITE from a trunk, or an emergency call from anywhere.
     fn pass_invite(
         &mut self,
@@ -112,7 +148,8 @@ impl Door<'_> {
         let (request, proxy) = (reply.request, sender.proxy);
         let back = sender.peer.answer_to(reply.via);
         let trunk = self.setup.sources.trunk(sender.peer.address.ip());
-        let in_dialog = is_within_dialog(request);
+        // Where others are asked dialogs are marked, and a tag in To without the mark is a new call's.
+        let in_dialog = is_within_dialog(request) && self.dialog_key().is_none();
         let Some(call) = self.call(reply, trunk, moment, out) else { return Some(back) };
         let route = proxy.route(call.trunk);
         if route.is_empty() {
@@ -127,9 +164,7 @@ impl Door<'_> {
                 known.verdict
             }
             None => {
-                // What is asked about a call within its dialog is long past: the call was asked about at set-up.
-                let asked = (!in_dialog).then_some((reply, sender.transaction));
-                match self.judge_or_pass(&call, trunk, asked, moment) {
+                match self.judge_or_pass(&call, trunk, Some((reply, sender.transaction)), moment) {
                     Judged::Verdict(verdict) => verdict,
                     // A stateless proxy sends no 100 (RFC 3261 section 16.11).
                     Judged::Asked => return Some(back),
@@ -246,7 +281,12 @@ impl Door<'_> {
         let uri = OwnUri::of(request, proxy, target);
         let sos = judged.filter(|(call, _)| call.trunk == UNKNOWN_SOURCE);
         let sos = sos.map(|_| self.recent.mark(call_id(request)));
-        let record_route = RecordRoute { via: &proxy.via, of: Routed::token(request), hides, sos };
+        let of = Routed::token(request);
+        let key = self.dialog_key().filter(|_| proxy.record_route && !of.is_empty());
+        let known = judged.zip(key).map(|((call, verdict), key)| {
+            Dialog::of(key, request, of.as_bytes(), hides, call.time_ms).mark(call, verdict)
+        });
+        let record_route = RecordRoute { via: &proxy.via, of, hides, known: known.as_deref(), sos };
         let kept = hides.then(|| request.value(Name::From).and_then(seal)).flatten();
         let connection = sender.peer.connection.map(|ConnectionId(id)| id);
         let forward = Forward {

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::counts::What;
 use super::pending::Office;
+use super::shared::Looked;
 use crate::config::{Exchange, Roaming, Setup};
 use crate::roaming::camara::Camara;
 use crate::roaming::feed::{Locations, Outcome, Update};
@@ -162,14 +163,16 @@ impl Office {
         until: Instant,
     ) -> (Initiated, Option<u32>) {
         let give_up = (Instant::now() + WAIT).min(until);
+        let mut is_unseen = false;
         loop {
             if let Some(age_ms) = self.calls.check(key, now_ms()) {
                 return (Initiated::Initiated, Some(age_ms));
             }
-            if let Some(shared) = &self.shared
-                && let Some(age_ms) = shared.check(key, now_ms()).await
-            {
-                return (Initiated::Initiated, Some(age_ms));
+            if let Some(shared) = &self.shared {
+                match shared.check(key, now_ms()).await {
+                    Looked::Found(age_ms) => return (Initiated::Initiated, Some(age_ms)),
+                    looked => is_unseen = looked == Looked::Failed,
+                }
             }
             let left = give_up.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -177,8 +180,9 @@ impl Office {
             }
             sleep(left.min(if self.shared.is_some() { LOOK_ELSEWHERE } else { LOOK })).await;
         }
-        // What stood in the memory of the process before is lost: nobody's call is cut for that.
-        match since.elapsed() < Duration::from_secs(exchange.ttl_s.into()) {
+        // What stood in the memory of the process before, or in a store that failed, is lost: nobody's call is cut for that.
+        let since = self.shared.as_ref().map_or(since, |shared| since.max(shared.whole_since()));
+        match is_unseen || since.elapsed() < Duration::from_secs(exchange.ttl_s.into()) {
             true => (Initiated::Unknown, None),
             false => (Initiated::NotInitiated, None),
         }
@@ -211,11 +215,14 @@ impl Office {
         let Some(sources) = self.sources(setup) else { return nowhere };
         let fed = self.locations.borrow().as_ref().and_then(|known| known.get(number, now_ms()));
         if let Some(known) = fed {
+            self.counts.roaming.add("feed", &known, Duration::ZERO);
             return known;
         }
         let mut last = nowhere;
         for source in [&sources.hlr, &sources.camara].into_iter().flatten() {
-            last = source.ask(number, now_ms(), until.saturating_duration_since(Instant::now())).await;
+            let started = Instant::now();
+            last = source.ask(number, now_ms(), until.saturating_duration_since(started)).await;
+            self.counts.roaming.add(source.name(), &last, started.elapsed());
             if last.status != Status::Unknown {
                 break;
             }

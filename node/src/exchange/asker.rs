@@ -38,6 +38,13 @@ impl Office {
         };
         let Some(exchange) = exchange else { return unknown(question, Unknown::NoExchange) };
         let holder = exchange.holder(&setup.policy, about, now_ms());
+        // Another one may keep the calls of that member.
+        let holder = match (holder, question) {
+            (Some(Holder::Member(id)), Question::Initiation { .. }) => {
+                Some(Holder::Member(exchange.member(id).kept_by.unwrap_or(id)))
+            }
+            _ => holder,
+        };
         // A foreign number is a guest's, perhaps: whoever sent the call is asked (R13).
         let is_foreign = || setup.policy.plan.standing(about).owner == Owner::Foreign;
         let holder = holder.or_else(|| match question {

@@ -12,11 +12,15 @@ use exchange::BreakerState;
 pub struct Counts {
     counted: Mutex<BTreeMap<Counted, u64>>,
     states: Mutex<BTreeMap<String, BreakerState>>,
+    /// What the sources of where own subscribers are said.
+    pub roaming: crate::roaming::counts::Counts,
     /// Microseconds that questions to members took, and how many were answered.
     took_us: AtomicU64,
     answers: AtomicU64,
     /// Looks into the shared store, and writes, that failed.
     pub shared_failures: AtomicU64,
+    /// Calls that another member was to keep and was never told of.
+    pub registrations_lost: AtomicU64,
     /// Letters that could not be kept.
     pub letters_lost: Arc<AtomicU64>,
 }
@@ -70,6 +74,7 @@ impl Counts {
 
     /// In the text format of Prometheus.
     pub fn write(&self, out: &mut String) {
+        self.roaming.write(out);
         let counted = self.counted.lock().expect("no panic inside");
         let mut last = None;
         for ((what, member, kind, outcome), n) in counted.iter() {
@@ -94,6 +99,10 @@ impl Counts {
         let failures = self.shared_failures.load(Ordering::Relaxed);
         let help = "Looks into the shared store, and writes, that failed.";
         let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {failures}");
+        let name = "qalqan_exchange_lost_registrations_total";
+        let lost = self.registrations_lost.load(Ordering::Relaxed);
+        let help = "Calls that the member who keeps them was never told of.";
+        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {lost}");
         let name = "qalqan_exchange_lost_letters_total";
         let lost = self.letters_lost.load(Ordering::Relaxed);
         let _ = writeln!(

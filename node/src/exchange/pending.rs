@@ -25,6 +25,7 @@ use tokio::time::{Instant, sleep};
 
 use super::answering::Sources;
 use super::counts::Counts;
+use super::registering::Registering;
 use super::remote::Remote;
 use super::server::{Crowd, Guest};
 use super::shared::Shared;
@@ -59,6 +60,8 @@ pub struct Office {
     /// What the feed said of own subscribers.
     pub locations: RefCell<Option<Locations>>,
     pub keeper: Keeper,
+    /// Calls on their way to the member that keeps them.
+    pub registering: Registering,
     /// What other nodes of this operator know.
     pub shared: Option<Rc<Shared>>,
     desk: RefCell<Desk>,
@@ -105,6 +108,7 @@ impl Office {
             sources: RefCell::default(),
             locations: RefCell::default(),
             keeper,
+            registering: Registering::default(),
             shared,
             desk: RefCell::new(desk),
             connections,
@@ -142,6 +146,7 @@ impl Office {
                 });
             }
             Job::Share(key, now_ms, ttl_s) => self.share(key, now_ms, ttl_s),
+            Job::Register(call) => self.register_elsewhere(&self.setup.load_full(), &call),
             Job::Locate { updates, reply } => drop(reply.send(self.locate(updates))),
             Job::Whereabouts { setup, number, until, reply } => {
                 let office = self.clone();
@@ -203,7 +208,7 @@ impl Office {
     /// Concludes; after a mistake of ours 500 lets the switch go on, which would wait for ever after 100 Trying.
     fn conclude_or_fail(
         self: &Rc<Self>,
-        setup: &Setup,
+        setup: &Arc<Setup>,
         pending: &Pending,
         call: &Call,
         moment: crate::door::Moment,
@@ -230,7 +235,7 @@ impl Office {
     /// Answers, keeps and counts a call whose verdict is there.
     fn conclude(
         self: &Rc<Self>,
-        setup: &Setup,
+        setup: &Arc<Setup>,
         pending: &Pending,
         call: &Call,
         moment: crate::door::Moment,
@@ -241,6 +246,7 @@ impl Office {
         if !pending.is_cancelled.get() {
             if verdict.treatment != Treatment::Block {
                 register(setup, call, |key, now_ms, ttl_s| self.note(key, now_ms, ttl_s));
+                self.register_elsewhere(setup, call);
             }
             self.send(&out, to, pending.datagrams.as_ref());
             *pending.answer.borrow_mut() = Some((out, to));

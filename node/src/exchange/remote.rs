@@ -31,10 +31,14 @@ pub enum Lane {
     Quick,
     /// The member looks again, or asks somebody itself.
     Patient,
+    /// Calls for the member to keep: nobody waits for the answers.
+    Registrations,
 }
 
+const LANES: usize = 3;
+
 /// Letters under way at once, by lane: what comes meanwhile travels together in the next.
-const LETTERS: [usize; 2] = [4, 16];
+const LETTERS: [usize; LANES] = [4, 16, 2];
 /// From a letter to the next of its lane, unless that is full: a signature costs more than a question.
 const GAP: Duration = Duration::from_millis(1);
 /// Questions that may wait for one member, in each lane.
@@ -66,11 +70,11 @@ pub struct Remote {
     counts: Arc<Counts>,
     keeper: Keeper,
     breaker: RefCell<Breaker>,
-    waiting: [RefCell<VecDeque<Waiting>>; 2],
-    under_way: [Cell<usize>; 2],
+    waiting: [RefCell<VecDeque<Waiting>>; LANES],
+    under_way: [Cell<usize>; LANES],
     /// When the last letter of each lane left, and whether its next waits for the gap to end.
-    left: [Cell<Option<Instant>>; 2],
-    gaps: [Cell<bool>; 2],
+    left: [Cell<Option<Instant>>; LANES],
+    gaps: [Cell<bool>; LANES],
     /// Letters without an answer, one after another.
     silent: Cell<u32>,
     open: Mutex<Option<Open>>,
@@ -316,8 +320,9 @@ impl Remote {
     async fn connect(&self) -> Option<Open> {
         let stream = TcpStream::connect(&*self.member.authority).await.ok()?;
         let _ = stream.set_nodelay(true);
+        let host = self.member.host.clone()?;
         let tls = TlsConnector::from(self.member.client.clone());
-        let stream = tls.connect(self.member.host.clone(), stream).await.ok()?;
+        let stream = tls.connect(host, stream).await.ok()?;
         // Whoever else the authority vouches for is not this member.
         let shown = stream.get_ref().1.peer_certificates()?.first()?;
         let credential = self.member.credential(shown)?.clone();

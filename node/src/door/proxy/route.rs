@@ -13,6 +13,8 @@ pub(super) struct Routed<'r> {
     pub(super) next: Option<Address<'r>>,
     /// The tag of the side whose number is withheld.
     pub(super) hidden: Option<&'r [u8]>,
+    /// The tag of who called, and the mark that says what was judged.
+    pub(super) judged: Option<(&'r [u8], &'r [u8])>,
     /// The mark of an emergency call from an address of no trunk.
     pub(super) sos: Option<u64>,
 }
@@ -29,7 +31,9 @@ impl<'r> Routed<'r> {
         let hidden = own.uri_parameter(b"hide").and_then(|_| own.uri_parameter(b"of"));
         let sos = own.uri_parameter(b"sos").and_then(|mark| std::str::from_utf8(mark).ok());
         let sos = sos.and_then(|mark| u64::from_str_radix(mark, 16).ok());
-        Some(Routed { next: values.next(), hidden, sos })
+        let of = own.uri_parameter(b"of").filter(|of| !of.is_empty());
+        let judged = of.zip(own.uri_parameter(b"known"));
+        Some(Routed { next: values.next(), hidden, judged, sos })
     }
 
     /// The tag of who sends the request, as it stands in Record-Route.
@@ -105,15 +109,23 @@ pub(super) struct RecordRoute<'r> {
     /// The tag of who called.
     pub(super) of: &'r str,
     pub(super) hides: bool,
+    /// What was judged of the call.
+    pub(super) known: Option<&'r str>,
     pub(super) sos: Option<u64>,
 }
 
 impl Display for RecordRoute<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RecordRoute { via, of, hides, sos } = self;
+        let RecordRoute { via, of, hides, known, sos } = self;
         write!(f, "<sip:{via};lr")?;
+        if *hides || known.is_some() {
+            write!(f, ";of={of}")?;
+        }
         if *hides {
-            write!(f, ";of={of};hide")?;
+            f.write_str(";hide")?;
+        }
+        if let Some(known) = known {
+            write!(f, ";known={known}")?;
         }
         if let Some(mark) = sos {
             write!(f, ";sos={mark:x}")?;
