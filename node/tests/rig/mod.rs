@@ -2,6 +2,7 @@
 #![allow(dead_code)] // Each test file uses its part.
 
 pub mod http;
+pub mod nats;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
