@@ -48,11 +48,11 @@ pub struct PublishArgs {
     #[arg(value_parser = name)]
     name: ListName,
     /// The file, CSV or compact
-    #[arg(required_unless_present = "version", conflicts_with = "version")]
+    #[arg(required_unless_present = "earlier", conflicts_with = "earlier")]
     file: Option<PathBuf>,
     /// Publish an earlier version again, by the beginning of its SHA-256
     #[arg(long, value_name = "HASH")]
-    version: Option<String>,
+    earlier: Option<String>,
     /// Why, for those who look later
     #[arg(long)]
     reason: String,
@@ -125,7 +125,7 @@ fn publish(args: &PublishArgs, setup: &Setup, out: &mut impl Write) -> Outcome {
     if args.reason.trim().is_empty() {
         return Err("why is it published? --reason says nothing".into());
     }
-    let which = match (&args.file, &args.version) {
+    let which = match (&args.file, &args.earlier) {
         (_, Some(version)) => Which::Earlier(version),
         (Some(file), None) => Which::File(file),
         (None, None) => unreachable!("clap asks for one of them"),

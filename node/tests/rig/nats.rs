@@ -59,6 +59,7 @@ impl Server {
     pub fn client(&self) -> Client {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time");
+        stream.set_nodelay(true).expect("a socket");
         let mut client = Client { stream: BufReader::new(stream) };
         assert!(client.line().starts_with("INFO "));
         client.send(b"CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB reply 1\r\n");
@@ -97,9 +98,8 @@ impl Client {
 
     /// Publishes, and gives what comes back.
     pub fn request(&mut self, subject: &str, payload: &[u8]) -> Value {
-        self.send(format!("PUB {subject} reply {}\r\n", payload.len()).as_bytes());
-        self.send(payload);
-        self.send(b"\r\n");
+        let head = format!("PUB {subject} reply {}\r\n", payload.len());
+        self.send(&[head.as_bytes(), payload, b"\r\n"].concat());
         loop {
             let line = self.line();
             match line.split(' ').next().unwrap().trim() {
