@@ -129,6 +129,7 @@ fn kill_9_of_node_and_server_loses_doubles_and_disorders_nothing() {
                 if stop_calls.load(Ordering::Relaxed) {
                     return answered;
                 }
+                std::thread::sleep(Duration::from_micros(400));
             }
             answered
         });
