@@ -17,7 +17,7 @@ pub enum Holder {
 }
 
 /// Number ranges and their holders.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Directory {
     ranges: HashMap<Prefix, Holder>,
     /// The lengths that ranges have, bit n for n digits.

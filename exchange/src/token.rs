@@ -17,6 +17,7 @@ const DAY_MS: i64 = 86_400_000;
 const APART_MS: i64 = 90_000;
 
 /// The secret from which daily keys are made. All members of an exchange that hashes numbers share it.
+#[derive(Clone)]
 pub struct TokenKey(Key);
 
 impl TokenKey {

@@ -84,23 +84,23 @@ impl Chain {
         let mut retired: HashMap<String, u64> = HashMap::new();
         for Doc { named, hash, parsed } in docs {
             let n = parsed.entry.n;
-            if parsed.key_id != key.id() {
-                let what = match retired.get(&parsed.key_id) {
+            if parsed.jws.key_id != key.id() {
+                let what = match retired.get(&parsed.jws.key_id) {
                     Some(at) => format!(
                         "the seal is signed by key {}, which was replaced in entry {at}",
-                        parsed.key_id
+                        parsed.jws.key_id
                     ),
                     None => format!(
                         "the seal is signed by an unknown key {}: {} is expected",
-                        parsed.key_id,
+                        parsed.jws.key_id,
                         key.id()
                     ),
                 };
                 self.find(named, what);
                 continue;
             }
-            if !parsed.is_signed_by(key) {
-                self.find(named, format!("the seal is forged: key {} did not sign it", parsed.key_id));
+            if !parsed.jws.is_signed_by(key) {
+                self.find(named, format!("the seal is forged: key {} did not sign it", parsed.jws.key_id));
                 continue;
             }
             if named != n {

@@ -7,6 +7,7 @@
 
 mod chain;
 mod check;
+mod jws;
 mod key;
 mod log;
 mod numbers;
@@ -20,6 +21,7 @@ mod tally;
 
 pub use chain::{Chain, Finding, SealFile};
 pub use check::{Difference, Seen, differences, file_hash};
+pub use jws::Jws;
 pub use key::{PublicKey, SigningKey};
 pub use log::{HEADER_LEN, Log, LogError, LogHead, Opening, Records, used_len};
 pub use numbers::{KeyId, Keystream, Nonce, Numbers, NumbersKey, Tokens};

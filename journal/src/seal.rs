@@ -5,11 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use crate::{Digests, Numbers, PublicKey, SigningKey};
+use crate::{Digests, Jws, Numbers, PublicKey, SigningKey};
 
 /// The version of entries.
 const VERSION: u32 = 1;
@@ -106,24 +104,10 @@ pub struct Removed {
     pub entries: Vec<(u64, u64)>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Header {
-    alg: String,
-    kid: String,
-}
-
 /// A seal taken apart; its signature is not checked yet.
 pub(crate) struct Parsed {
-    pub key_id: String,
     pub entry: Entry,
-    signed: String,
-    signature: Vec<u8>,
-}
-
-impl Parsed {
-    pub(crate) fn is_signed_by(&self, key: PublicKey) -> bool {
-        key.has_signed(self.signed.as_bytes(), &self.signature)
-    }
+    pub jws: Jws,
 }
 
 impl Entry {
@@ -133,12 +117,7 @@ impl Entry {
 
     /// The file of this entry.
     pub fn sign(&self, key: &SigningKey) -> String {
-        let part = |json: Vec<u8>| URL_SAFE_NO_PAD.encode(json);
-        let header = Header { alg: "EdDSA".to_owned(), kid: key.public().id() };
-        let header = part(serde_json::to_vec(&header).expect("plain values"));
-        let signed = format!("{header}.{}", part(serde_json::to_vec(self).expect("plain values")));
-        let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()));
-        format!("{signed}.{signature}\n")
+        format!("{}\n", Jws::sign(&serde_json::to_vec(self).expect("plain values"), key))
     }
 
     /// Reads the file of an entry and believes it: for who only looks things up. [`crate::Chain`] checks.
@@ -148,7 +127,7 @@ impl Entry {
 
     /// The `kid` of who signed the file.
     pub fn key_id(file: &[u8]) -> Result<String, String> {
-        Ok(parse(file)?.key_id)
+        Ok(parse(file)?.jws.key_id)
     }
 
     pub fn segment(&self) -> Option<&Sealed> {
@@ -160,27 +139,11 @@ impl Entry {
 }
 
 pub(crate) fn parse(file: &[u8]) -> Result<Parsed, String> {
-    let text = std::str::from_utf8(file).map_err(|_| "not a JWS".to_owned())?.trim_end();
-    let mut parts = text.split('.');
-    let (Some(header), Some(payload), Some(signature), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err("not a JWS: three parts with dots between them are expected".to_owned());
-    };
-    let decode = |part: &str, name: &str| {
-        URL_SAFE_NO_PAD.decode(part).map_err(|_| format!("not a JWS: its {name} is no base64url"))
-    };
-    let header_bytes = decode(header, "header")?;
-    let header: Header = serde_json::from_slice(&header_bytes)
-        .map_err(|_| "not a JWS: no header with alg and kid".to_owned())?;
-    if header.alg != "EdDSA" {
-        return Err(format!("signed with \"{}\": EdDSA is expected", header.alg));
-    }
-    let entry: Entry = serde_json::from_slice(&decode(payload, "payload")?)
+    let jws = Jws::parse(file)?;
+    let entry: Entry = serde_json::from_slice(&jws.payload)
         .map_err(|error| format!("its payload is no entry of a journal: {error}"))?;
     if entry.version != VERSION {
         return Err(format!("its version is {}: this program knows {VERSION}", entry.version));
     }
-    let signed = text[..text.rfind('.').expect("three parts")].to_owned();
-    Ok(Parsed { key_id: header.kid, entry, signed, signature: decode(signature, "signature")? })
+    Ok(Parsed { entry, jws })
 }

@@ -6,6 +6,7 @@ mod file;
 mod http;
 mod journal;
 mod lists;
+mod nats;
 mod roaming;
 mod sip;
 mod sources;
@@ -20,7 +21,7 @@ use ::lists::{List, Version};
 use call::{TrunkClass, TrunkId};
 use numbering::{Dialling, Plan};
 use rules::{Language, Modes};
-use screening::{Cap, Lists, Policy, Trunk};
+use screening::{Cap, ListName, Lists, Policy, Trunk};
 
 pub use exchange::{Credential, Exchange, Member};
 pub use faults::{Fault, Faults};
@@ -28,6 +29,7 @@ pub use file::{Allow, Marks, UnknownSource, Way};
 pub use http::{Http, Who};
 pub use journal::Journal;
 pub use lists::list_faults;
+pub use nats::{Credentials, Nats, Verdicts};
 pub use roaming::Roaming;
 pub use sip::{Hop, Limits, Listen, Proxy, Refusal, Sip, Transport};
 pub use sources::Sources;
@@ -38,12 +40,16 @@ use file::ConfigFile;
 /// A configuration in force: what calls are judged by and how the wire answers.
 pub struct Setup {
     pub policy: Policy,
+    /// SHA-256 of the plan's file: lists that come later are read by it too.
+    pub plan_version: Version,
     pub sources: Sources,
     pub sip: Sip,
     pub journal: Journal,
     pub http: Http,
     /// None: this node asks no other operator and answers none.
     pub exchange: Option<Exchange>,
+    /// Where events and versions of lists go; none: nothing of it is.
+    pub nats: Option<Nats>,
     /// Where traces of sampled calls go; none: nowhere.
     pub tracing: Option<Tracing>,
     pub language: Language,
@@ -58,6 +64,32 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// The same with another version of one list.
+    pub fn with_list(&self, name: ListName, path: &Path, list: Arc<List>) -> Setup {
+        let file = ListFile { name: name.name().to_owned(), path: path.to_owned(), list: list.clone() };
+        let mut files = self.files.clone();
+        match files.iter_mut().find(|known| known.name == file.name) {
+            Some(known) => *known = file,
+            None => files.push(file),
+        }
+        Setup {
+            policy: self.policy.with_list(name, list),
+            plan_version: self.plan_version,
+            sources: self.sources.clone(),
+            sip: self.sip.clone(),
+            journal: self.journal.clone(),
+            http: self.http.clone(),
+            exchange: self.exchange.clone(),
+            nats: self.nats.clone(),
+            tracing: self.tracing.clone(),
+            language: self.language,
+            files,
+            roaming: self.roaming.clone(),
+            senders: self.senders.clone(),
+            places: self.places.clone(),
+        }
+    }
+
     /// The member of the exchange that hands calls over by this trunk.
     pub fn sender(&self, trunk: TrunkId) -> Option<MemberId> {
         self.senders.get(usize::from(trunk.0)).copied().flatten()
@@ -70,6 +102,7 @@ impl Setup {
     }
 }
 
+#[derive(Clone)]
 pub struct ListFile {
     pub name: String,
     pub path: PathBuf,
@@ -213,6 +246,9 @@ impl<'a> Reader<'a> {
         self.plan(file);
         let mut lists = Lists::default();
         for (name, path) in &file.lists {
+            if nats::is_to_come(file.nats.as_ref(), *name, &self.base.join(path.get_ref())) {
+                continue;
+            }
             if let Some(list) = self.list(name.name(), Some(*name), path) {
                 lists.set(*name, list);
             }
@@ -225,6 +261,7 @@ impl<'a> Reader<'a> {
         let tracing = self.tracing(file.tracing.as_ref());
         let exchange = self.exchange(file.exchange.as_ref(), &file.member);
         let roaming = self.roaming(file.roaming.as_ref(), file.exchange.is_some()).map(Arc::new);
+        let nats = self.nats(file.nats.as_ref(), &file.lists);
         let senders = file.trunk.values().map(|row| {
             let member = row.member.as_ref()?;
             let id = exchange.as_ref().and_then(|exchange| exchange.member_named(member.get_ref()));
@@ -244,11 +281,13 @@ impl<'a> Reader<'a> {
         file.journal.check(&mut self.faults);
         Setup {
             policy,
+            plan_version: self.plan_version,
             sources,
             sip,
             journal: Journal::new(&file.journal, self.base),
             http,
             exchange,
+            nats,
             roaming,
             senders,
             tracing,
@@ -325,8 +364,8 @@ impl<'a> Reader<'a> {
             };
             for (rule, cap) in &row.caps {
                 match (rule.as_str(), Cap::parse(cap.get_ref())) {
-                    ("R01", Ok(cap)) => trunk.roaming_number_cap = Some(cap),
-                    ("R07", Ok(cap)) => trunk.diverted_cap = Some(cap),
+                    ("R01", Ok(cap)) => trunk.roaming_number_cap = Some(Arc::new(cap)),
+                    ("R07", Ok(cap)) => trunk.diverted_cap = Some(Arc::new(cap)),
                     (_, Ok(_)) => {
                         self.faults
                             .at(Some(cap.span()), &format!("{rule} has no cap: only R01 and R07 have"));

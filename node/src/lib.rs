@@ -19,6 +19,7 @@ pub mod list_file;
 pub mod live;
 pub mod manual;
 pub mod metrics;
+pub mod nats;
 pub mod notify;
 pub mod probe;
 pub mod progress;

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use qalqan::config::{self, Faults, Origin, Setup, list_faults};
 use qalqan::list_file::{self, Reading, Refused};
+use qalqan::nats::publish::{self, Change, Which};
 use qalqan::progress::Bar;
+use qalqan::store::keys::read_signing;
 use qalqan::store::now_ms;
 use screening::ListName;
 
@@ -18,6 +20,14 @@ pub enum ListsCommand {
     Check,
     /// Make a compact file of a list's CSV file; [lists] names the one or the other
     Pack(PackArgs),
+    /// Publish a version of a list through NATS, for every node that follows it; an earlier one to go back
+    Publish(PublishArgs),
+    /// Show the published versions of a list that are kept: which, when, by whom and why
+    History {
+        /// The key in [lists]
+        #[arg(value_parser = name)]
+        name: ListName,
+    },
 }
 
 #[derive(Args)]
@@ -32,6 +42,28 @@ pub struct PackArgs {
     name: Option<ListName>,
 }
 
+#[derive(Args)]
+pub struct PublishArgs {
+    /// The key in [lists] that it is a version of
+    #[arg(value_parser = name)]
+    name: ListName,
+    /// The file, CSV or compact
+    #[arg(required_unless_present = "earlier", conflicts_with = "earlier")]
+    file: Option<PathBuf>,
+    /// Publish an earlier version again, by the beginning of its SHA-256
+    #[arg(long, value_name = "HASH")]
+    earlier: Option<String>,
+    /// Why, for those who look later
+    #[arg(long)]
+    reason: String,
+    /// Who [default: SUDO_USER or USER]
+    #[arg(long)]
+    author: Option<String>,
+    /// The Ed25519 private key that signs it, PKCS #8 in PEM form, mode 0600
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+}
+
 fn name(text: &str) -> Result<ListName, String> {
     let found = ListName::ALL.into_iter().find(|name| name.name() == text);
     found.ok_or_else(|| format!("one of {}", ListName::ALL.map(ListName::name).join(", ")))
@@ -41,6 +73,8 @@ pub fn run(command: ListsCommand, origin: &Origin, out: &mut impl Write) -> Outc
     match command {
         ListsCommand::Check => check(&config::load(origin)?, out),
         ListsCommand::Pack(args) => pack(&args, origin, out),
+        ListsCommand::Publish(args) => publish(&args, &config::load(origin)?, out),
+        ListsCommand::History { name } => history(name, &config::load(origin)?, out),
     }
 }
 
@@ -81,6 +115,32 @@ fn pack(args: &PackArgs, origin: &Origin, out: &mut impl Write) -> Outcome {
         opened.memory() as f64 * 8.0 / opened.len().max(1) as f64,
         opened.version()
     )?;
+    Ok(())
+}
+
+fn publish(args: &PublishArgs, setup: &Setup, out: &mut impl Write) -> Outcome {
+    let user = || std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).ok();
+    let author = args.author.clone().or_else(user).filter(|author| !author.trim().is_empty());
+    let author = author.ok_or("who publishes it? say --author")?;
+    if args.reason.trim().is_empty() {
+        return Err("why is it published? --reason says nothing".into());
+    }
+    let which = match (&args.file, &args.earlier) {
+        (_, Some(version)) => Which::Earlier(version),
+        (Some(file), None) => Which::File(file),
+        (None, None) => unreachable!("clap asks for one of them"),
+    };
+    let key = read_signing(&args.key)?;
+    let change = Change { name: args.name, which, author: &author, reason: &args.reason };
+    let published = publish::publish(setup, &change, &key)?;
+    writeln!(out, "list {}: version {}", args.name.name(), published.shown())?;
+    Ok(())
+}
+
+fn history(name: ListName, setup: &Setup, out: &mut impl Write) -> Outcome {
+    for (key, published) in publish::history(setup, name)? {
+        writeln!(out, "{}, key {key}", published.shown())?;
+    }
     Ok(())
 }
 

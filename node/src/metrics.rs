@@ -17,6 +17,7 @@ use crate::config::Setup;
 use crate::connections::Connections;
 use crate::exchange::{Counts, Line};
 use crate::http::{Answered, Route, STATUSES};
+use crate::nats;
 use crate::scorecard::{Counted, Score};
 use crate::stats::{BUCKETS, Described, OTHERS, Stats, TRUNKS, UNKNOWN, WorkerStats, bucket_ns};
 use crate::store::now_ms;
@@ -30,6 +31,7 @@ pub struct Watch {
     places: Arc<Places>,
     exchange: Option<(Arc<Counts>, Line)>,
     scorecard: Arc<Counted>,
+    nats: Option<Arc<nats::Counts>>,
     loaded_ms: AtomicI64,
     reloads: AtomicU64,
     refused_reloads: AtomicU64,
@@ -55,12 +57,18 @@ impl Watch {
             places,
             exchange,
             scorecard,
+            nats: None,
             loaded_ms: AtomicI64::new(now_ms()),
             reloads: AtomicU64::new(0),
             refused_reloads: AtomicU64::new(0),
             last_reload_refused: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         }
+    }
+
+    /// With what goes through NATS.
+    pub fn with_nats(self, nats: Option<Arc<nats::Counts>>) -> Watch {
+        Watch { nats, ..self }
     }
 
     /// Another configuration is in force, or was refused.
@@ -120,6 +128,9 @@ impl Watch {
                 "Calls forgotten before their time because too many were open: raise exchange.open-calls.";
             page.head("qalqan_exchange_forgotten_calls_total", "counter", help);
             page.value("qalqan_exchange_forgotten_calls_total", &[], calls.evicted());
+        }
+        if let Some(nats) = &self.nats {
+            nats.write(&mut page);
         }
         process::write(&mut page);
         page.0

@@ -18,6 +18,7 @@ use crate::connections::Connections;
 use crate::exchange::{self, Counts, Line};
 use crate::http;
 use crate::metrics::{self, Places, Watch};
+use crate::nats;
 use crate::notify;
 use crate::probe;
 use crate::scorecard::Counted;
@@ -52,14 +53,19 @@ pub struct Node {
     line: Option<Line>,
     /// Ends after the workers, whose copies it sends.
     traces: Option<Traces>,
+    /// Ends after the journal is sealed, which it sends.
+    nats: Option<nats::Line>,
 }
 
 impl Node {
     /// Opens sockets and journal, and starts the workers.
     pub fn start(mut setup: Setup) -> io::Result<Node> {
         let place = |error: io::Error, what: String| io::Error::new(error.kind(), format!("{what}: {error}"));
-        let store = Store::open(&setup.journal)
-            .map_err(|error| place(error, format!("journal {}", setup.journal.directory.display())))?;
+        let journal = |error| place(error, format!("journal {}", setup.journal.directory.display()));
+        if let Some(nats) = &setup.nats {
+            nats::Position::begin(&setup.journal.directory, nats).map_err(journal)?;
+        }
+        let store = Store::open(&setup.journal).map_err(journal)?;
         store.keep_basis(setup.policy.basis());
         let scorecard = Arc::new(Counted::open(&setup.journal.directory));
         let (listen, workers) = (setup.sip.listen.clone(), setup.sip.workers);
@@ -85,6 +91,7 @@ impl Node {
             threads: Vec::new(),
             line: None,
             traces,
+            nats: None,
         };
         let open = |setup| exchange::open(setup, node.counts.clone());
         if let Some(opened) = node.setup().exchange.as_ref().map(open).transpose()? {
@@ -138,6 +145,9 @@ impl Node {
             let (setup, stop) = (node.setup.clone(), node.stop.clone());
             node.spawn("probe".to_owned(), move || probe::run(&setup, &stop))?;
         }
+        if let Some(nats) = node.setup().nats.clone() {
+            node.nats = Some(nats::Line::start(nats, node.setup.clone())?);
+        }
         node.start_http()?;
         Ok(node)
     }
@@ -160,7 +170,8 @@ impl Node {
             places,
             exchange,
             self.scorecard.clone(),
-        );
+        )
+        .with_nats(self.nats.as_ref().map(nats::Line::counts));
         let watch = Arc::new(watch);
         self.watch = Some(watch.clone());
         self.threads
@@ -214,6 +225,16 @@ impl Node {
         self.setup.store(Arc::new(setup));
     }
 
+    /// Puts versions of lists in force that came from others, each alone: the configuration stays as it was read.
+    fn take_lists(&self) {
+        for taken in self.nats.iter().flat_map(nats::Line::taken) {
+            self.swap(self.setup().with_list(taken.name, &taken.path, taken.list));
+            let basis = self.setup().policy.basis_id();
+            let name = taken.name.name();
+            log(&format!("list {name}: version {} is in force, basis {basis:016x}", taken.published.shown()));
+        }
+    }
+
     /// Takes up what the workers counted, for the scorecard; writes it down now and then.
     fn count(&self, writes: bool) {
         self.scorecard.take(&self.stats, &self.places, self.setup().journal.keep_days);
@@ -225,7 +246,9 @@ impl Node {
     /// Stops the workers once they have answered what they received, then seals the journal; gives its last news.
     pub fn stop(mut self) -> Vec<String> {
         self.end();
-        self.store.close()
+        let mut news = self.store.close();
+        news.extend(self.nats.iter_mut().flat_map(nats::Line::close));
+        news
     }
 
     fn end(&mut self) {
@@ -319,6 +342,8 @@ pub fn serve(origin: &Origin) -> Result<(), Box<dyn std::error::Error>> {
             }
         }
         node.store.news().iter().for_each(|line| log(line));
+        node.nats.iter().flat_map(nats::Line::news).for_each(|line| log(&line));
+        node.take_lists();
         std::thread::sleep(tick);
         since_report += tick;
         if since_report.subsec_millis() == 0 {
@@ -342,6 +367,9 @@ fn reload(node: &Node, origin: &Origin) {
             let http = |setup: &Setup| (setup.http.listen.clone(), setup.http.workers, setup.tracing.clone());
             if http(&setup) != http(&before) {
                 log("reload: http.listen, http.workers and tracing change at the next start");
+            }
+            if setup.nats != before.nats {
+                log("reload: nats changes at the next start");
             }
             let exchange = |setup: &Setup| {
                 setup.exchange.as_ref().map(|exchange| (exchange.listen.clone(), exchange.open_calls))

@@ -335,10 +335,15 @@ pub fn give_way() {
     }
 }
 
+/// Lets calls go before what this thread does.
+pub fn stand_back() {
+    // SAFETY: plain numbers in. On Linux 0 is this thread alone. Where it may not be, it is as urgent as calls.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, SEALER_NICE) };
+}
+
 /// The sealer's life.
 fn seal_on(shared: &Shared, mut sealer: Sealer) {
-    // SAFETY: plain numbers in. On Linux 0 is this thread alone. Where it may not be, sealing is as urgent as calls.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, SEALER_NICE) };
+    stand_back();
     loop {
         // Looked at before the work: at the end everything closed is sealed once more.
         let is_last = shared.flushed.load(Ordering::Relaxed);

@@ -3,6 +3,8 @@
 //! Several files in one program: linking one takes longer than running most.
 
 mod journal;
+mod nats_lists;
+mod nats_verdicts;
 mod rig;
 mod sealed;
 mod sealing;

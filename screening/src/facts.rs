@@ -147,8 +147,8 @@ impl Facts for LocalFacts<'_> {
 
     fn within_cap(&self, rule: Rule) -> bool {
         let (memo, cap): (_, Option<&Cap>) = match rule {
-            Rule::R01 => (&self.caps[0], self.trunk.roaming_number_cap.as_ref()),
-            Rule::R07 => (&self.caps[1], self.trunk.diverted_cap.as_ref()),
+            Rule::R01 => (&self.caps[0], self.trunk.roaming_number_cap.as_deref()),
+            Rule::R07 => (&self.caps[1], self.trunk.diverted_cap.as_deref()),
             _ => return true,
         };
         let Some(cap) = cap else { return true };

@@ -26,6 +26,7 @@ pub struct Policy {
 }
 
 /// An ingress trunk.
+#[derive(Clone)]
 pub struct Trunk {
     pub name: String,
     pub class: TrunkClass,
@@ -33,9 +34,9 @@ pub struct Trunk {
     pub modes: Modes,
     /// The numbers registered for a dedicated trunk.
     pub registered: Option<Arc<List>>,
-    /// Caps of R01 and R07; none: no cap.
-    pub roaming_number_cap: Option<Cap>,
-    pub diverted_cap: Option<Cap>,
+    /// Caps of R01 and R07; none: no cap. A copy of the trunk counts on with them.
+    pub roaming_number_cap: Option<Arc<Cap>>,
+    pub diverted_cap: Option<Arc<Cap>>,
     /// The behaviour score above which R18 blocks, 0 to 100.
     pub behaviour_threshold: u8,
 }
@@ -201,6 +202,21 @@ impl Policy {
     pub fn replace_list(&mut self, name: ListName, list: Arc<List>) {
         self.lists.set(name, list);
         self.note_lists();
+    }
+
+    /// The same with another list in the place of one; caps go on counting.
+    pub fn with_list(&self, name: ListName, list: Arc<List>) -> Policy {
+        let mut policy = Policy {
+            plan: self.plan.clone(),
+            trunks: self.trunks.clone(),
+            lists: self.lists.clone(),
+            atlas: Atlas::default(),
+            exchange: self.exchange,
+            basis: self.basis.clone(),
+            basis_id: 0,
+        };
+        policy.replace_list(name, list);
+        policy
     }
 
     fn note_lists(&mut self) {

@@ -101,7 +101,9 @@ pub(crate) fn policy(
         lists.set(*name, read(text, &|note| name.flags(note)));
     }
     let trunks = specs.iter().map(|spec| {
-        let cap = |rule: usize| spec.caps.map(|caps| Cap::parse(caps[rule]).expect("caps of the country"));
+        let cap = |rule: usize| {
+            spec.caps.map(|caps| Arc::new(Cap::parse(caps[rule]).expect("caps of the country")))
+        };
         Trunk {
             name: spec.name.clone(),
             class: spec.class,

@@ -60,6 +60,7 @@ pub struct MemberTable {
 }
 
 /// This node among other operators.
+#[derive(Clone)]
 pub struct Exchange {
     /// The name others know this operator by.
     pub name: String,

@@ -11,6 +11,7 @@ use toml::Spanned;
 use super::exchange::{ExchangeTable, MemberTable};
 use super::http::HttpTable;
 use super::journal::JournalTable;
+use super::nats::NatsTable;
 use super::roaming::RoamingTable;
 use super::tracing::TracingTable;
 use crate::tls::TlsTable;
@@ -34,6 +35,7 @@ pub struct ConfigFile {
     #[serde(default)]
     pub http: HttpTable,
     pub tracing: Option<TracingTable>,
+    pub nats: Option<NatsTable>,
     pub exchange: Option<ExchangeTable>,
     pub roaming: Option<Spanned<RoamingTable>>,
     #[serde(default)]

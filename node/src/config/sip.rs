@@ -15,6 +15,7 @@ use super::file::{ConfigFile, Onward};
 use super::{Allow, Marks, Reader, UnknownSource, Way};
 use crate::tls;
 
+#[derive(Clone)]
 pub struct Sip {
     pub listen: Vec<Listen>,
     /// Workers for each listening address.
@@ -33,7 +34,7 @@ pub struct Sip {
     pub tls: Option<Arc<ServerConfig>>,
     pub limits: Limits,
     /// In proxy mode.
-    pub proxy: Option<Proxy>,
+    pub proxy: Option<Arc<Proxy>>,
 }
 
 /// An address to listen on.
@@ -249,7 +250,7 @@ impl Reader<'_> {
                 idle: Duration::from_secs(table.connections.idle_s.max(1)),
                 message: Duration::from_secs(table.connections.message_s.max(1)),
             },
-            proxy: (table.mode == Way::Proxy).then(|| self.proxy(file, &listen)).flatten(),
+            proxy: (table.mode == Way::Proxy).then(|| self.proxy(file, &listen)).flatten().map(Arc::new),
             listen,
         }
     }

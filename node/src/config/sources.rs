@@ -6,7 +6,7 @@ use call::TrunkId;
 use ipnet::IpNet;
 
 /// Ranges of addresses in order, each with its trunk.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Sources(Vec<(u128, u128, TrunkId)>);
 
 impl Sources {

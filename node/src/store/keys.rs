@@ -136,7 +136,8 @@ pub fn read_public(path: &Path) -> Result<PublicKey> {
     )
 }
 
-fn read_signing(path: &Path) -> Result<SigningKey> {
+/// Reads a private key that only its owner may read.
+pub fn read_signing(path: &Path) -> Result<SigningKey> {
     let pem = at(path, read_secret(path))?;
     at(path, SigningKey::from_pem(&pem).ok_or("no Ed25519 private key in PEM form (PKCS#8)"))
 }

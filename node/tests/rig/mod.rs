@@ -3,6 +3,7 @@
 
 pub mod hop;
 pub mod http;
+pub mod nats;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
