@@ -46,6 +46,8 @@ pub struct Options {
     pub calls_per_s: f64,
     /// The same day again under each fault.
     pub faults: bool,
+    /// Only the days with a fault whose name has these words.
+    pub fault: Option<String>,
 }
 
 /// What may be wrong with one member.
@@ -109,7 +111,12 @@ pub fn run(options: &Options) -> Result<bool> {
     let mut is_good = true;
     let mut days = Vec::new();
     let faults = if options.faults { &Fault::ALL[..] } else { &[] };
-    for fault in std::iter::once(None).chain(faults.iter().copied().map(Some)) {
+    let mut wanted: Vec<_> = std::iter::once(None).chain(faults.iter().copied().map(Some)).collect();
+    if let Some(words) = &options.fault {
+        let named = Fault::ALL.into_iter().filter(|fault| fault.name().contains(words.as_str()));
+        wanted = named.map(Some).collect();
+    }
+    for fault in wanted {
         eprintln!("the day with {}", fault.map_or("no fault", Fault::name));
         let day = play(options, &mut caller, fault)?;
         is_good &= day.cut() == 0 && day.emergencies_fit();
@@ -138,7 +145,7 @@ pub fn run(options: &Options) -> Result<bool> {
         }
         days.push(day);
     }
-    if options.faults {
+    if options.faults || options.fault.is_some() {
         println!("{}", table::side_by_side(&days));
     }
     Ok(is_good)

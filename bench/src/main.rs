@@ -41,6 +41,9 @@ enum Command {
         /// The same day again under each fault of one member
         #[arg(long)]
         faults: bool,
+        /// Only the days with a fault whose name in docs/country.md has these words: "Redis"
+        #[arg(long)]
+        fault: Option<String>,
         /// Another seed, another day
         #[arg(long, default_value_t = 1)]
         seed: u64,
@@ -136,9 +139,9 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 fn main() -> Result<()> {
     match CommandLine::parse().command {
         Command::Run { quick, root, work, picture } => run(quick, &root, &work, picture.as_deref()),
-        Command::Country { quick, faults, seed, calls, calls_per_s, root, work } => {
+        Command::Country { quick, faults, fault, seed, calls, calls_per_s, root, work } => {
             let calls = calls.unwrap_or(if quick { 200 } else { 1200 });
-            let options = country::Options { root, work, seed, calls, calls_per_s, faults };
+            let options = country::Options { root, work, seed, calls, calls_per_s, faults, fault };
             if country::run(&options)? { Ok(()) } else { Err("the day was not as it should be".into()) }
         }
         Command::Flame { script, picture } => {

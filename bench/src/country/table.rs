@@ -163,6 +163,7 @@ impl Day {
                 .map_or((Treatment::Passed, ""), |call| call.expected);
             let who = if *is_honest { "honest" } else { "spoofed" };
             let expected = format!("{treatment:?} {rule}").to_lowercase().replace(" r", " R");
+            let expected = expected.trim_end();
             let _ = writeln!(
                 text,
                 "| {who} | {name} | {} | {expected} | {} | {} |",
