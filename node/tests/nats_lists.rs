@@ -90,7 +90,8 @@ fn a_version_comes_into_force_without_a_restart_and_is_taken_back() {
         &format!("qalqan_list_info{{list=\"block\",version=\"{}\"}}", &first[..16]),
         1.0,
     );
-    node.wait_for(&format!("list block: version {first}, 1 entries, published"));
+    node.wait_for("list block: in force, basis ");
+    node.wait_for(&format!(": version {first}, 1 entries, published"));
     assert!(node.log().contains("by Aigerim: robocalls of today"));
     assert_eq!(site.read("lists/block.csv"), format!("{HEAD}+14155550101,ops,,\n"));
 
