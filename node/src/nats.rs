@@ -12,6 +12,7 @@ mod published;
 mod segments;
 mod verdicts;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -125,9 +126,9 @@ impl Shared {
     }
 }
 
-/// What goes wrong, said once for as long as it stays the same.
+/// What goes wrong, said once until it is well again: several servers, and several causes, may take turns.
 #[derive(Default)]
-struct Trouble(String);
+struct Trouble(BTreeSet<String>);
 
 impl Trouble {
     fn note(&mut self, shared: &Shared, outcome: &Result<(), String>, well: &str) {
@@ -137,10 +138,11 @@ impl Trouble {
                 self.0.clear();
                 shared.say(format!("nats: {well}"));
             }
-            Err(what) if *what == self.0 => {}
             Err(what) => {
-                shared.say(format!("nats: {what}"));
-                self.0.clone_from(what);
+                let has_room = self.0.len() < 100;
+                if has_room && self.0.insert(what.clone()) {
+                    shared.say(format!("nats: {what}"));
+                }
             }
         }
     }
@@ -149,7 +151,7 @@ impl Trouble {
 /// The thread's life: one connection after the other.
 fn run(shared: &Arc<Shared>) {
     stand_back();
-    let mut connection = Trouble("not connected yet".to_owned());
+    let mut connection = Trouble(BTreeSet::from(["not connected yet".to_owned()]));
     let mut verdicts = Trouble::default();
     let mut lists = Trouble::default();
     for url in shared.nats.urls.iter().cycle() {

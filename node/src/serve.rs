@@ -231,7 +231,7 @@ impl Node {
             self.swap(self.setup().with_list(taken.name, &taken.path, taken.list));
             let basis = self.setup().policy.basis_id();
             let name = taken.name.name();
-            log(&format!("list {name}: version {} is in force, basis {basis:016x}", taken.published.shown()));
+            log(&format!("list {name}: in force, basis {basis:016x}: version {}", taken.published.shown()));
         }
     }
 

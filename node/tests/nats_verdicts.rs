@@ -180,8 +180,7 @@ fn a_server_that_is_away_stops_no_start_and_no_call() {
     assert_eq!(Client::new(address).metric("qalqan_nats_connected"), 0.0);
     let complaints =
         |node: &Node| node.log().lines().filter(|line| line.contains("calls go on, and")).count();
-    // Two servers take turns: each is told once a turn at most, not once an attempt of the client.
-    assert!(complaints(&node) >= 1);
+    assert_eq!(complaints(&node), 2, "each server once, however often they are tried: {}", node.log());
     node.kill();
     let node = site.serve();
     server.start(&site);

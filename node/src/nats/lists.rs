@@ -105,7 +105,8 @@ impl Followed {
                 _ => return Err(wrong(&error)),
             },
         };
-        if last == self.seen {
+        let is_as_published = |known: &Published| is_in_force(shared, self.name, known);
+        if last == self.seen && self.in_force.as_ref().is_none_or(is_as_published) {
             return Ok(());
         }
         let mut messages = BTreeMap::new();
