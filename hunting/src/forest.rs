@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bins::Matrix;
 use crate::chance::Chance;
-use crate::tree::{Growth, Tree};
+use crate::tree::{Growth, Pool, Tree};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Forest {
@@ -64,6 +64,7 @@ impl Forest {
         seed: u64,
     ) -> Forest {
         let mut chance = Chance::new(seed);
+        let mut pool = Pool::default();
         let positives = train.iter().filter(|&&row| truth[row as usize]).count() as f64;
         let base = ((positives + 0.5) / (train.len() as f64 - positives + 0.5)).ln() as f32;
         let mut forest = Forest { base, trees: Vec::new() };
@@ -92,7 +93,7 @@ impl Forest {
             chance.shuffle(&mut columns);
             columns.truncate(drawn);
             columns.sort_unstable();
-            let tree = Tree::grow(matrix, &columns, &gradients, rows, &settings.growth);
+            let tree = Tree::grow(matrix, &columns, &gradients, rows, &settings.growth, &mut pool);
             for &row in train.iter().chain(held_out) {
                 margins[row as usize] += tree.predict(matrix, row as usize);
             }

@@ -34,6 +34,10 @@ impl Sum {
 
 type Histogram = Vec<[Sum; 256]>;
 
+/// Histograms that are used again: a new one would be memory from the kernel each time.
+#[derive(Default)]
+pub struct Pool(Vec<Histogram>);
+
 /// Which bins go left.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Test {
@@ -100,9 +104,10 @@ impl Tree {
         gradients: &[(f32, f32)],
         rows: Vec<u32>,
         growth: &Growth,
+        pool: &mut Pool,
     ) -> Tree {
         let mut nodes = Vec::with_capacity(2 * growth.leaves);
-        let histogram = histogram(matrix, columns, gradients, &rows);
+        let histogram = pool.count(matrix, columns, gradients, &rows);
         let mut total = Sum::default();
         for &row in &rows {
             let (gradient, hessian) = gradients[row as usize];
@@ -126,7 +131,7 @@ impl Tree {
             // The smaller side is counted, the larger is what remains.
             let is_left_smaller = left.len() <= right.len();
             let (small, large) = if is_left_smaller { (left, right) } else { (right, left) };
-            let small_histogram = self::histogram(matrix, columns, gradients, &small);
+            let small_histogram = pool.count(matrix, columns, gradients, &small);
             let mut large_histogram = leaf.histogram;
             for (large, small) in large_histogram.iter_mut().zip(&small_histogram) {
                 for (large, small) in large.iter_mut().zip(small) {
@@ -156,6 +161,7 @@ impl Tree {
                 leaves.push(Leaf { node, rows, total, histogram, best });
             }
         }
+        pool.0.extend(leaves.into_iter().map(|leaf| leaf.histogram));
         Tree(nodes)
     }
 
@@ -205,29 +211,36 @@ fn value(total: &Sum, growth: &Growth) -> f32 {
     (-total.gradient / (total.hessian + growth.l2) * growth.rate) as f32
 }
 
-fn histogram(matrix: &Matrix, columns: &[u32], gradients: &[(f32, f32)], rows: &[u32]) -> Histogram {
-    // Side by side in the order of the rows, so that only the bins are looked up far apart.
-    let ordered: Vec<(f64, f64)> = rows
-        .iter()
-        .map(|&row| {
-            let (gradient, hessian) = gradients[row as usize];
-            (gradient.into(), hessian.into())
-        })
-        .collect();
-    columns
-        .iter()
-        .map(|&column| {
+impl Pool {
+    fn count(
+        &mut self,
+        matrix: &Matrix,
+        columns: &[u32],
+        gradients: &[(f32, f32)],
+        rows: &[u32],
+    ) -> Histogram {
+        let mut histogram = self.0.pop().unwrap_or_default();
+        histogram.resize(columns.len(), [Sum::default(); 256]);
+        // Side by side in the order of the rows, so that only the bins are looked up far apart.
+        let ordered: Vec<(f64, f64)> = rows
+            .iter()
+            .map(|&row| {
+                let (gradient, hessian) = gradients[row as usize];
+                (gradient.into(), hessian.into())
+            })
+            .collect();
+        for (sums, &column) in histogram.iter_mut().zip(columns) {
             let bins = matrix.columns[column as usize];
-            let mut sums = [Sum::default(); 256];
+            sums.fill(Sum::default());
             for (&row, &(gradient, hessian)) in rows.iter().zip(&ordered) {
                 let sum = &mut sums[usize::from(bins[row as usize])];
                 sum.gradient += gradient;
                 sum.hessian += hessian;
                 sum.rows += 1;
             }
-            sums
-        })
-        .collect()
+        }
+        histogram
+    }
 }
 
 fn best(
