@@ -205,8 +205,8 @@ fn calls_that_are_chance_do_no_harm() {
     only(&site, 1200, |row| row % 2 == 0);
     let mut aucs = Vec::new();
     for calls in [&[][..], &["--edges", "e.csv"]] {
-        train(&site, &[&["--only", "only.txt"], calls].concat());
-        site.ok(&[&SCORE, calls].concat());
+        train(&site, &[&["--only", "only.txt"][..], calls].concat());
+        site.ok(&[&SCORE[..], calls].concat());
         aucs.push(roc_auc(&scores(&site, "s.csv"), &truth, |row| row % 2 == 1));
     }
     assert!(aucs[1] > aucs[0] - 0.01, "{aucs:?}");
