@@ -14,6 +14,7 @@ pub mod demo;
 pub mod door;
 pub mod exchange;
 pub mod http;
+pub mod hunt;
 pub mod letters;
 pub mod list_file;
 pub mod live;

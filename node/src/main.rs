@@ -13,6 +13,7 @@ use journal_commands::{JournalCommand, ScorecardArgs};
 use list_commands::ListsCommand;
 use qalqan::check::{Asked, check};
 use qalqan::config::{self, Origin};
+use qalqan::hunt::{self, HuntCommand};
 use qalqan::records::Mapping;
 use qalqan::{demo, http, manual, replay, serve, simulate};
 use roaming_commands::RoamingCommand;
@@ -50,6 +51,9 @@ enum Command {
     /// Those who may ask by HTTP
     #[command(subcommand)]
     Http(HttpCommand),
+    /// Fraudsters among subscribers: a learned model
+    #[command(subcommand)]
+    Hunt(HuntCommand),
     /// The journal
     #[command(subcommand)]
     Journal(JournalCommand),
@@ -228,6 +232,7 @@ fn run(command_line: CommandLine) -> Outcome {
             };
             writeln!(out, "{}", http::add_key(&file, &args.name, &args.trunks, &args.expires)?)?;
         }
+        Command::Hunt(command) => hunt::run(command, &mut out)?,
         Command::Journal(command) => journal_commands::run(command, &origin, language, &mut out)?,
         Command::Scorecard(args) => args.run(&origin, &mut out)?,
         Command::Roaming(command) => roaming_commands::run(command, &mut out)?,

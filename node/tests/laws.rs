@@ -9,7 +9,7 @@ fn root() -> PathBuf {
 }
 
 /// Floors from the ground up; see ARCHITECTURE.md.
-const FLOORS: [(&str, u8); 11] = [
+const FLOORS: [(&str, u8); 12] = [
     ("numbering", 1),
     ("sip", 1),
     ("call", 2),
@@ -18,6 +18,7 @@ const FLOORS: [(&str, u8); 11] = [
     ("journal", 3),
     ("screening", 4),
     ("exchange", 4),
+    ("hunting", 4),
     ("simulator", 5),
     ("node", 6),
     ("bench", 7),

@@ -6,6 +6,7 @@ mod capture;
 mod capture_bytes;
 mod command_line;
 mod frames;
+mod hunt;
 mod laws;
 mod package;
 mod packed_lists;
