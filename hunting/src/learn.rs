@@ -52,8 +52,8 @@ impl Training {
                 ));
             }
         }
-        if task.table.columns.is_empty() {
-            return Err("the table has no column besides id and label".to_owned());
+        if task.table.columns.is_empty() && task.graph.is_none() {
+            return Err("the table has no column besides id and label, and there are no calls".to_owned());
         }
         // Where few rows are of one kind, chance decides much about one way of folding: take the mean of several.
         let rarer = task.labels.positives().min(task.labels.negatives());

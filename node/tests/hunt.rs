@@ -256,7 +256,7 @@ fn bad_input_is_told_in_a_line() {
         assert!(error.contains(told), "{told}: {error}");
         assert!(!site.path("m").exists(), "nothing is left of what was refused");
     }
-    site.write("t.csv", &with(1, "s0,1,family,,KZ,perhaps"));
+    site.write("t.csv", with(1, "s0,1,family,,KZ,perhaps"));
     train(&site, &["--positive", "fraud"]);
     site.write("t.csv", good.replace("tariff", "plan"));
     assert!(site.refused(&SCORE).contains("columns that the model learned from are missing: \"tariff\""));
