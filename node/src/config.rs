@@ -6,6 +6,7 @@ mod file;
 mod http;
 mod journal;
 mod lists;
+mod loans;
 mod roaming;
 mod sip;
 mod sources;
@@ -28,6 +29,7 @@ pub use file::{Allow, Marks, UnknownSource, Way};
 pub use http::{Http, Who};
 pub use journal::Journal;
 pub use lists::list_faults;
+pub use loans::Loans;
 pub use roaming::Roaming;
 pub use sip::{Hop, Limits, Listen, Proxy, Refusal, Sip, Transport};
 pub use sources::Sources;
@@ -51,6 +53,8 @@ pub struct Setup {
     pub files: Vec<ListFile>,
     /// Where own subscribers are looked for.
     pub roaming: Option<Arc<Roaming>>,
+    /// The loan gate; none: this node is none.
+    pub loans: Option<Loans>,
     /// The member of the exchange behind each trunk, where one is named.
     pub senders: Vec<Option<MemberId>>,
     /// The place of each trunk among the counters, which a running node keeps by name.
@@ -225,6 +229,7 @@ impl<'a> Reader<'a> {
         let tracing = self.tracing(file.tracing.as_ref());
         let exchange = self.exchange(file.exchange.as_ref(), &file.member);
         let roaming = self.roaming(file.roaming.as_ref(), file.exchange.is_some()).map(Arc::new);
+        let loans = self.loans(file.loans.as_ref());
         let senders = file.trunk.values().map(|row| {
             let member = row.member.as_ref()?;
             let id = exchange.as_ref().and_then(|exchange| exchange.member_named(member.get_ref()));
@@ -250,6 +255,7 @@ impl<'a> Reader<'a> {
             http,
             exchange,
             roaming,
+            loans,
             senders,
             tracing,
             language: file.language,

@@ -17,6 +17,7 @@ pub mod http;
 pub mod letters;
 pub mod list_file;
 pub mod live;
+pub mod loans;
 pub mod manual;
 pub mod metrics;
 pub mod notify;

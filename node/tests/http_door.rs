@@ -10,6 +10,7 @@ mod exchange_state;
 mod http;
 mod http_contract;
 mod http_peers;
+mod loans;
 mod metrics;
 mod rig;
 mod traces;

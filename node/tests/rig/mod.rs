@@ -2,6 +2,8 @@
 #![allow(dead_code)] // Each test file uses its part.
 
 pub mod http;
+pub mod loans;
+pub mod postgres;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
