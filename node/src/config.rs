@@ -6,6 +6,7 @@ mod file;
 mod http;
 mod journal;
 mod lists;
+mod loans;
 mod nats;
 mod roaming;
 mod sip;
@@ -29,6 +30,7 @@ pub use file::{Allow, Marks, UnknownSource, Way};
 pub use http::{Http, Who};
 pub use journal::Journal;
 pub use lists::list_faults;
+pub use loans::Loans;
 pub use nats::{Credentials, Nats, Verdicts};
 pub use roaming::Roaming;
 pub use sip::{Hop, Limits, Listen, Proxy, Refusal, Sip, Transport};
@@ -57,6 +59,8 @@ pub struct Setup {
     pub files: Vec<ListFile>,
     /// Where own subscribers are looked for.
     pub roaming: Option<Arc<Roaming>>,
+    /// The loan gate; none: this node is none.
+    pub loans: Option<Arc<Loans>>,
     /// The member of the exchange behind each trunk, where one is named.
     pub senders: Vec<Option<MemberId>>,
     /// The place of each trunk among the counters, which a running node keeps by name.
@@ -85,6 +89,7 @@ impl Setup {
             language: self.language,
             files,
             roaming: self.roaming.clone(),
+            loans: self.loans.clone(),
             senders: self.senders.clone(),
             places: self.places.clone(),
         }
@@ -261,6 +266,7 @@ impl<'a> Reader<'a> {
         let tracing = self.tracing(file.tracing.as_ref());
         let exchange = self.exchange(file.exchange.as_ref(), &file.member);
         let roaming = self.roaming(file.roaming.as_ref(), file.exchange.is_some()).map(Arc::new);
+        let loans = self.loans(file.loans.as_ref()).map(Arc::new);
         let nats = self.nats(file.nats.as_ref(), &file.lists);
         let senders = file.trunk.values().map(|row| {
             let member = row.member.as_ref()?;
@@ -289,6 +295,7 @@ impl<'a> Reader<'a> {
             exchange,
             nats,
             roaming,
+            loans,
             senders,
             tracing,
             language: file.language,

@@ -9,12 +9,14 @@ mod asked;
 mod connection;
 mod keys;
 mod language;
+mod loans;
 mod openapi;
 mod operators;
 mod problem;
 mod ready;
 mod screen;
 mod server;
+mod token;
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,6 +32,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use crate::config::{Http, Setup};
 use crate::exchange::Line;
+use crate::loans::Loans;
 use crate::metrics::Watch;
 use crate::stats::{Counter, WorkerStats};
 use crate::store::{Writer, now_ms};
@@ -37,8 +40,7 @@ use crate::traces::Origin;
 
 pub use keys::{Keys, add as add_key};
 pub use openapi::openapi;
-pub use problem::Kind;
-use problem::Problem;
+pub use problem::{Kind, Problem};
 use ready::Readiness;
 use screen::{Asker, Bench};
 pub use server::Server;
@@ -56,6 +58,12 @@ pub enum Route {
     Locations,
     RoamingStatus,
     Scorecard,
+    /// Everything of [`loans`].
+    Loans,
+    Token,
+    Bans,
+    Signals,
+    Phones,
     Healthz,
     Readyz,
     Metrics,
@@ -64,7 +72,7 @@ pub enum Route {
 }
 
 impl Route {
-    pub const ALL: [Route; 12] = [
+    pub const ALL: [Route; 17] = [
         Route::Screen,
         Route::Explain,
         Route::SaveRequest,
@@ -72,6 +80,11 @@ impl Route {
         Route::Locations,
         Route::RoamingStatus,
         Route::Scorecard,
+        Route::Loans,
+        Route::Token,
+        Route::Bans,
+        Route::Signals,
+        Route::Phones,
         Route::Healthz,
         Route::Readyz,
         Route::Metrics,
@@ -80,7 +93,14 @@ impl Route {
     ];
 
     fn of(path: &str) -> Route {
-        Route::ALL.into_iter().find(|route| route.path() == path).unwrap_or(Route::Nothing)
+        let is = |route: &Route| match route {
+            Route::Loans | Route::Bans | Route::Signals | Route::Phones => {
+                let below = path.strip_prefix(route.path());
+                below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+            }
+            _ => route.path() == path,
+        };
+        Route::ALL.into_iter().find(is).unwrap_or(Route::Nothing)
     }
 
     /// The path; empty for everything else.
@@ -93,6 +113,11 @@ impl Route {
             Route::Locations => "/v1/locations",
             Route::RoamingStatus => "/device-roaming-status/v1/retrieve",
             Route::Scorecard => "/v1/scorecard",
+            Route::Loans => "/v1/loans",
+            Route::Token => "/oauth2/token",
+            Route::Bans => "/v1/bans",
+            Route::Signals => "/v1/signals",
+            Route::Phones => "/v1/phones",
             Route::Healthz => "/healthz",
             Route::Readyz => "/readyz",
             Route::Metrics => "/metrics",
@@ -123,7 +148,8 @@ impl Route {
 }
 
 /// Every status that is answered, as counters name them.
-pub const STATUSES: [u16; 12] = [200, 400, 401, 403, 404, 405, 408, 413, 415, 422, 500, 503];
+pub const STATUSES: [u16; 16] =
+    [200, 201, 202, 400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 500, 503];
 
 /// Answers of one worker by route and status.
 #[derive(Default)]
@@ -152,6 +178,8 @@ struct Desk {
     open: Arc<AtomicU64>,
     /// To those who ask other operators.
     line: Option<Line>,
+    /// To the loan gate.
+    loans: Option<Loans>,
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -180,8 +208,11 @@ impl Desk {
         has_certificate: bool,
     ) -> Result<Answer, Problem> {
         if route == Route::Nothing {
-            let what = "ask /v1/screen, /v1/screen/explain, /aos/saveRequest, /aos/checkRequest, /v1/locations, /device-roaming-status/v1/retrieve, /v1/scorecard, /healthz, /readyz, /metrics or /openapi.json";
+            let what = "ask /v1/screen, /v1/screen/explain, /aos/saveRequest, /aos/checkRequest, /v1/locations, /device-roaming-status/v1/retrieve, /v1/scorecard, /v1/loans, /v1/bans, /v1/signals, /v1/phones, /oauth2/token, /healthz, /readyz, /metrics or /openapi.json";
             return Err(Problem::new(Kind::NotFound, what));
+        }
+        if matches!(route, Route::Loans | Route::Token | Route::Bans | Route::Signals | Route::Phones) {
+            return self.lending(route, request).await;
         }
         let fits = match *request.method() {
             Method::POST => route.is_question(),
@@ -216,7 +247,7 @@ impl Desk {
                 Ok(plain("text/plain; version=0.0.4; charset=utf-8", text))
             }
             Route::OpenApi => Ok(plain("application/json", openapi())),
-            Route::Nothing => unreachable!("answered above"),
+            _ => unreachable!("answered above"),
         }
     }
 
@@ -373,7 +404,10 @@ fn refusal(route: Route, problem: &Problem) -> Answer {
         Kind::WrongKey | Kind::ExpiredKey => {
             Some((header::WWW_AUTHENTICATE, "Bearer realm=\"qalqan\", error=\"invalid_token\""))
         }
-        Kind::Stopping | Kind::TooManyConnections => Some((header::RETRY_AFTER, "1")),
+        Kind::InsufficientScope => {
+            Some((header::WWW_AUTHENTICATE, "Bearer realm=\"qalqan\", error=\"insufficient_scope\""))
+        }
+        Kind::Stopping | Kind::TooManyConnections | Kind::StoreAway => Some((header::RETRY_AFTER, "1")),
         _ => None,
     };
     if let Some((name, value)) = more {

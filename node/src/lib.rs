@@ -18,6 +18,7 @@ pub mod hunt;
 pub mod letters;
 pub mod list_file;
 pub mod live;
+pub mod loans;
 pub mod manual;
 pub mod metrics;
 pub mod nats;

@@ -2,6 +2,7 @@
 
 mod journal_commands;
 mod list_commands;
+mod loan_commands;
 mod roaming_commands;
 
 use std::io::{self, BufWriter, Write};
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use journal_commands::{JournalCommand, ScorecardArgs};
 use list_commands::ListsCommand;
+use loan_commands::LoanCommand;
 use qalqan::check::{Asked, check};
 use qalqan::config::{self, Origin};
 use qalqan::hunt::{self, HuntCommand};
@@ -59,6 +61,9 @@ enum Command {
     Journal(JournalCommand),
     /// What each trunk handed over by day: the share of spoofed calls
     Scorecard(ScorecardArgs),
+    /// The loan gate: its keys, clients, and who looked at what
+    #[command(subcommand)]
+    Loan(LoanCommand),
     /// Where subscribers are: the sources that say so
     #[command(subcommand)]
     Roaming(RoamingCommand),
@@ -235,6 +240,7 @@ fn run(command_line: CommandLine) -> Outcome {
         Command::Hunt(command) => hunt::run(command, &mut out)?,
         Command::Journal(command) => journal_commands::run(command, &origin, language, &mut out)?,
         Command::Scorecard(args) => args.run(&origin, &mut out)?,
+        Command::Loan(command) => loan_commands::run(command, &origin, &mut out)?,
         Command::Roaming(command) => roaming_commands::run(command, &mut out)?,
         Command::Simulate(args) => simulate::simulate(&args, language.unwrap_or_default(), &mut out)?,
         Command::Demo(args) => {

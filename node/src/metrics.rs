@@ -22,6 +22,9 @@ use crate::scorecard::{Counted, Score};
 use crate::stats::{BUCKETS, Described, OTHERS, Stats, TRUNKS, UNKNOWN, WorkerStats, bucket_ns};
 use crate::store::now_ms;
 
+/// What is counted between operators, and the line to the thread that asks them.
+type Exchanging = (Arc<Counts>, Line);
+
 /// What is looked at when somebody asks how a node is.
 pub struct Watch {
     setup: Arc<ArcSwap<Setup>>,
@@ -29,9 +32,10 @@ pub struct Watch {
     answered: Vec<Arc<Answered>>,
     connections: Arc<Connections>,
     places: Arc<Places>,
-    exchange: Option<(Arc<Counts>, Line)>,
+    exchange: Option<Exchanging>,
     scorecard: Arc<Counted>,
     nats: Option<Arc<nats::Counts>>,
+    loans: Option<Arc<crate::loans::Counts>>,
     loaded_ms: AtomicI64,
     reloads: AtomicU64,
     refused_reloads: AtomicU64,
@@ -46,7 +50,7 @@ impl Watch {
         answered: Vec<Arc<Answered>>,
         connections: Arc<Connections>,
         places: Arc<Places>,
-        exchange: Option<(Arc<Counts>, Line)>,
+        (exchange, loans): (Option<Exchanging>, Option<Arc<crate::loans::Counts>>),
         scorecard: Arc<Counted>,
     ) -> Watch {
         Watch {
@@ -58,6 +62,7 @@ impl Watch {
             exchange,
             scorecard,
             nats: None,
+            loans,
             loaded_ms: AtomicI64::new(now_ms()),
             reloads: AtomicU64::new(0),
             refused_reloads: AtomicU64::new(0),
@@ -131,6 +136,16 @@ impl Watch {
         }
         if let Some(nats) = &self.nats {
             nats.write(&mut page);
+        }
+        if let Some(loans) = &self.loans {
+            let mut named = "";
+            for (name, labels, help, value) in loans.described() {
+                if name != named {
+                    page.head(name, "counter", help);
+                    named = name;
+                }
+                page.raw(name, labels, value);
+            }
         }
         process::write(&mut page);
         page.0

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use call::Rule;
 use exchange::Scorecard;
-use journal::NumbersKey;
+use journal::{NumbersKey, Shown};
 use numbering::Number;
 use rules::Language;
 use serde_json::json;
@@ -228,4 +228,29 @@ pub fn note(directory: Option<&Path>, what: serde_json::Value) -> io::Result<()>
         line.extend(what);
     }
     writeln!(file, "{line}")
+}
+
+/// Who was called by a number that was marked or blocked, from a moment on, and when. The error says whose numbers are closed.
+pub fn suspects(source: &dyn Fn() -> Source, from_ms: i64) -> io::Result<Vec<(Number, i64)>> {
+    let mut called = Vec::new();
+    for verdict in ["mark", "block"] {
+        let query = Query {
+            from_ms: Some(from_ms),
+            verdict: Some(verdict.to_owned()),
+            limit: 1_000_000,
+            ..Query::default()
+        };
+        let (search, _) = search(source(), &query, None)?;
+        for found in search.found {
+            match &found.numbers[2] {
+                Shown::Party(party) => called.extend(party.number().map(|number| (number, found.time_ms))),
+                _ => {
+                    return Err(io::Error::other(
+                        "the journal's numbers are hashed, or their key is not at hand",
+                    ));
+                }
+            }
+        }
+    }
+    Ok(called)
 }

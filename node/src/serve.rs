@@ -17,6 +17,7 @@ use crate::config::{self, Listen, Origin, Setup, Transport};
 use crate::connections::Connections;
 use crate::exchange::{self, Counts, Line};
 use crate::http;
+use crate::loans::{Loans, Suspects};
 use crate::metrics::{self, Places, Watch};
 use crate::nats;
 use crate::notify;
@@ -51,6 +52,8 @@ pub struct Node {
     threads: Vec<JoinHandle<()>>,
     /// To the thread that asks other operators.
     line: Option<Line>,
+    /// To the thread that has the loans.
+    loans: Option<Loans>,
     /// Ends after the workers, whose copies it sends.
     traces: Option<Traces>,
     /// Ends after the journal is sealed, which it sends.
@@ -90,9 +93,11 @@ impl Node {
             state: RandomState::new(),
             threads: Vec::new(),
             line: None,
+            loans: None,
             traces,
             nats: None,
         };
+        node.start_loans()?;
         let open = |setup| exchange::open(setup, node.counts.clone());
         if let Some(opened) = node.setup().exchange.as_ref().map(open).transpose()? {
             // Its desk is the end of the line: there nobody is asked.
@@ -152,6 +157,27 @@ impl Node {
         Ok(node)
     }
 
+    /// Comes before every worker: they note who was called by whom for it.
+    fn start_loans(&mut self) -> io::Result<()> {
+        let setup = self.setup();
+        if setup.loans.is_none() {
+            return Ok(());
+        }
+        let suspects = Arc::new(Suspects::new(now_ms()));
+        self.store.suspects = Some(suspects.clone());
+        let (loans, thread) = Loans::start(self.setup.clone(), suspects.clone(), self.stop.clone(), log)?;
+        self.loans = Some(loans);
+        self.threads.push(thread);
+        let journal = setup.journal.clone();
+        // Not waited for: until the journal is read, what was before the start is unknown.
+        std::thread::Builder::new().name("suspects".to_owned()).spawn(move || {
+            if let Err(error) = suspects.read_journal(&journal, now_ms()) {
+                log(&format!("loans: calls before this start stay unknown for half an hour: {error}"));
+            }
+        })?;
+        Ok(())
+    }
+
     /// Comes last: what it shows are the counters of all workers.
     fn start_http(&mut self) -> io::Result<()> {
         let http = self.setup().http.clone();
@@ -168,14 +194,19 @@ impl Node {
             answered,
             connections,
             places,
-            exchange,
+            (exchange, self.loans.as_ref().map(|loans| loans.counts.clone())),
             self.scorecard.clone(),
         )
         .with_nats(self.nats.as_ref().map(nats::Line::counts));
         let watch = Arc::new(watch);
         self.watch = Some(watch.clone());
-        self.threads
-            .extend(server.start(&self.setup, &watch, counters, self.line.as_ref(), || self.store.writer())?);
+        self.threads.extend(server.start(
+            &self.setup,
+            &watch,
+            counters,
+            (self.line.as_ref(), self.loans.as_ref()),
+            || self.store.writer(),
+        )?);
         Ok(())
     }
 

@@ -35,6 +35,7 @@ use memmap2::MmapMut;
 use screening::Basis;
 
 use crate::config::Journal;
+use crate::loans::Suspects;
 use seal::Sealer;
 
 /// A log in use: its file is neither cut nor sealed while this lives.
@@ -66,6 +67,8 @@ pub struct Store {
     keeper: Option<JoinHandle<()>>,
     flusher: Option<JoinHandle<()>>,
     sealer: Option<JoinHandle<()>>,
+    /// Who was called by a number that screening marked or blocked; none: nobody asks.
+    pub suspects: Option<Arc<Suspects>>,
     _lock: File,
 }
 
@@ -118,6 +121,7 @@ pub struct Writer {
     asked: bool,
     wanted: Sender<Want>,
     shared: Arc<Shared>,
+    suspects: Option<Arc<Suspects>>,
 }
 
 impl Store {
@@ -150,7 +154,7 @@ impl Store {
         let own = shared.clone();
         let sealer = thread("journal-seal").spawn(move || seal_on(&own, sealer))?;
         let (keeper, flusher, sealer) = (Some(keeper), Some(flusher), Some(sealer));
-        Ok(Store { shared, wanted, keeper, flusher, sealer, _lock: lock })
+        Ok(Store { shared, wanted, keeper, flusher, sealer, suspects: None, _lock: lock })
     }
 
     pub fn writer(&self) -> Writer {
@@ -164,6 +168,7 @@ impl Store {
             asked: false,
             wanted: self.wanted.clone(),
             shared: self.shared.clone(),
+            suspects: self.suspects.clone(),
         };
         writer.ask();
         // The first call waits for no disk.
@@ -249,6 +254,9 @@ impl Writer {
     /// Keeps a record; false when it is lost.
     #[inline]
     pub fn append(&mut self, record: &Record) -> bool {
+        if let Some(suspects) = &self.suspects {
+            suspects.note(record);
+        }
         if let Some(current) = &mut self.current
             && current.log.append(record)
         {

@@ -60,7 +60,7 @@ fn schemathesis_finds_nothing() {
             "--max-examples",
             "300",
             "--max-time",
-            "60",
+            "120",
             "--header",
             &format!("Authorization: Bearer {key}"),
         ])

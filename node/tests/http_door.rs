@@ -11,6 +11,7 @@ mod exchange_state;
 mod http;
 mod http_contract;
 mod http_peers;
+mod loans;
 mod metrics;
 mod proxy_asking;
 mod rig;

@@ -11,6 +11,7 @@ use toml::Spanned;
 use super::exchange::{ExchangeTable, MemberTable};
 use super::http::HttpTable;
 use super::journal::JournalTable;
+use super::loans::LoansTable;
 use super::nats::NatsTable;
 use super::roaming::RoamingTable;
 use super::tracing::TracingTable;
@@ -38,6 +39,7 @@ pub struct ConfigFile {
     pub nats: Option<NatsTable>,
     pub exchange: Option<ExchangeTable>,
     pub roaming: Option<Spanned<RoamingTable>>,
+    pub loans: Option<LoansTable>,
     #[serde(default)]
     pub member: BTreeMap<String, Spanned<MemberTable>>,
     #[serde(default)]

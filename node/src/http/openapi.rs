@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // The functions below only carry descriptions; `http.rs` answers.
 
+mod loans;
+
 use std::sync::LazyLock;
 
 use utoipa::openapi::schema::{ArrayBuilder, OneOfBuilder, Schema};
@@ -31,7 +33,12 @@ pub fn openapi() -> &'static str {
                        verdict: let the call go on.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    paths(screen, explain, save_request, check_request, locations, roaming_status, scorecard, healthz, readyz, metrics, description),
+    paths(
+        screen, explain, save_request, check_request, locations, roaming_status, scorecard, healthz, readyz, metrics, description,
+        loans::open_loan, loans::see_loan, loans::send_code, loans::confirm_loan, loans::consent_loan, loans::cancel_loan,
+        loans::loan_document, loans::loan_keys, loans::set_ban, loans::lift_ban, loans::see_ban, loans::scam_signal,
+        loans::phone_changed, loans::access_token
+    ),
     components(schemas(Question, Verdicts, Explanations, AosCall, AosAnswer, LocationUpdate, Located, Score, ProblemBody, Readiness)),
     modifiers(&Keys)
 )]
@@ -43,6 +50,9 @@ impl Modify for Keys {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let components = openapi.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        // Client credentials at /oauth2/token; said as a bearer token, for OpenAPI wants an absolute URL there.
+        components
+            .add_security_scheme("loan_client", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
         let header = ApiKey::Header(ApiKeyValue::new("X-Api-Key"));
         components.add_security_scheme("api_key", SecurityScheme::ApiKey(header));
     }

@@ -21,10 +21,19 @@ pub enum Kind {
     Stumble,
     TooManyConnections,
     Stopping,
+    NoIdempotencyKey,
+    InvalidRequest,
+    InsufficientScope,
+    WrongState,
+    NoOpenCode,
+    WrongCode,
+    KeyReused,
+    TooManyCodes,
+    StoreAway,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 15] = [
+    pub const ALL: [Kind; 24] = [
         Kind::InvalidJson,
         Kind::InvalidCall,
         Kind::NoKey,
@@ -40,6 +49,15 @@ impl Kind {
         Kind::Stumble,
         Kind::TooManyConnections,
         Kind::Stopping,
+        Kind::NoIdempotencyKey,
+        Kind::InvalidRequest,
+        Kind::InsufficientScope,
+        Kind::WrongState,
+        Kind::NoOpenCode,
+        Kind::WrongCode,
+        Kind::KeyReused,
+        Kind::TooManyCodes,
+        Kind::StoreAway,
     ];
 
     /// Status code (RFC 9110), the last part of `type`, and title.
@@ -60,6 +78,15 @@ impl Kind {
             Kind::Stumble => (500, "stumble", "The node failed on this request"),
             Kind::TooManyConnections => (503, "too-many-connections", "Too many connections"),
             Kind::Stopping => (503, "stopping", "The node is stopping"),
+            Kind::NoIdempotencyKey => (400, "no-idempotency-key", "An Idempotency-Key is needed"),
+            Kind::InvalidRequest => (422, "invalid-request", "The body is not what is asked for here"),
+            Kind::InsufficientScope => (403, "insufficient-scope", "The token is not for this"),
+            Kind::WrongState => (409, "wrong-state", "Not in this state of the application"),
+            Kind::NoOpenCode => (409, "no-open-code", "No one-time code is open"),
+            Kind::WrongCode => (422, "wrong-code", "The one-time code is wrong"),
+            Kind::KeyReused => (422, "idempotency-key-reused", "The Idempotency-Key was another request's"),
+            Kind::TooManyCodes => (429, "too-many-codes", "Too many one-time codes"),
+            Kind::StoreAway => (503, "store-away", "The store does not answer"),
         }
     }
 

@@ -25,6 +25,7 @@ use super::problem::{Kind, Problem};
 use super::{Answered, Desk};
 use crate::config::Setup;
 use crate::exchange::Line;
+use crate::loans::Loans;
 use crate::metrics::Watch;
 use crate::stats::WorkerStats;
 use crate::store::Writer;
@@ -60,14 +61,14 @@ impl Server {
         setup: &Arc<ArcSwap<Setup>>,
         watch: &Arc<Watch>,
         counters: Vec<(Arc<WorkerStats>, Arc<Answered>)>,
-        line: Option<&Line>,
+        (line, loans): (Option<&Line>, Option<&Loans>),
         writer: impl Fn() -> Writer,
     ) -> io::Result<Vec<JoinHandle<()>>> {
         let open = Arc::new(AtomicU64::new(0));
         let mut threads = Vec::new();
         for (index, (listeners, (stats, answered))) in self.0.into_iter().zip(counters).enumerate() {
             let (setup, watch, open, journal) = (setup.clone(), watch.clone(), open.clone(), writer());
-            let line = line.cloned();
+            let (line, loans) = (line.cloned(), loans.cloned());
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 // For /metrics alone.
@@ -83,6 +84,7 @@ impl Server {
                     watch,
                     open,
                     line,
+                    loans,
                 };
                 let worker = Rc::new(Worker { desk, paces: Paces::default() });
                 LocalSet::new().block_on(&runtime, worker.run(listeners));

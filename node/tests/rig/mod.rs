@@ -3,7 +3,9 @@
 
 pub mod hop;
 pub mod http;
+pub mod loans;
 pub mod nats;
+pub mod postgres;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

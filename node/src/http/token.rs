@@ -1,0 +1,123 @@
+//! Access tokens for client credentials: RFC 6749 sections 2.3.1, 4.4, 5.1 and 5.2.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::StatusCode;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use serde_json::json;
+
+use super::{Answer, plain};
+use crate::config::Loans as Settings;
+use crate::loans::{Clients, Scope, TOKEN_S};
+
+/// Answers a request for a token.
+pub fn answer(settings: &Settings, headers: &HeaderMap, body: &[u8], now_ms: i64) -> Answer {
+    let (status, body) = match grant(settings, headers, body, now_ms) {
+        Ok(body) => (StatusCode::OK, body),
+        Err((error, what)) => {
+            let status =
+                if error == "invalid_client" { StatusCode::UNAUTHORIZED } else { StatusCode::BAD_REQUEST };
+            (status, json!({"error": error, "error_description": what}))
+        }
+    };
+    let mut answer = plain("application/json", body.to_string());
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::UNAUTHORIZED {
+        let basic = HeaderValue::from_static("Basic realm=\"qalqan\"");
+        answer.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
+    }
+    answer
+}
+
+type Refused = (&'static str, &'static str);
+
+fn grant(
+    settings: &Settings,
+    headers: &HeaderMap,
+    body: &[u8],
+    now_ms: i64,
+) -> Result<serde_json::Value, Refused> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    if kind.split(';').next().is_none_or(|kind| kind.trim() != "application/x-www-form-urlencoded") {
+        return Err(("invalid_request", "send Content-Type: application/x-www-form-urlencoded"));
+    }
+    let fields = form(body).ok_or(("invalid_request", "the body is no form"))?;
+    let field = |name: &str| -> Result<Option<&str>, Refused> {
+        let mut found = fields.iter().filter(|(key, _)| key == name);
+        match (found.next(), found.next()) {
+            (_, Some(_)) => Err(("invalid_request", "a parameter is sent twice")),
+            (found, None) => Ok(found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())),
+        }
+    };
+    match field("grant_type")? {
+        Some("client_credentials") => {}
+        Some(_) => return Err(("unsupported_grant_type", "only client_credentials")),
+        None => return Err(("invalid_request", "grant_type is missing: client_credentials")),
+    }
+    let wrong = ("invalid_client", "the client is not known, or its secret is wrong");
+    let basic = headers.get(header::AUTHORIZATION).map(|value| basic(value.as_bytes()).ok_or(wrong));
+    let (id, secret) = match (basic.transpose()?, field("client_id")?, field("client_secret")?) {
+        (Some(_), _, Some(_)) => return Err(("invalid_request", "authenticate in one way, not in two")),
+        (Some((id, secret)), ..) => (id, secret),
+        (None, Some(id), Some(secret)) => (id.to_owned(), secret.to_owned()),
+        _ => return Err(wrong),
+    };
+    let client = settings.clients.with_secret(&id, &secret).ok_or(wrong)?;
+    let scopes = match field("scope")? {
+        None => client.scopes.clone(),
+        Some(names) => {
+            let asked: Option<Vec<Scope>> = names.split(' ').map(Scope::from_name).collect();
+            let asked = asked.filter(|asked| asked.iter().all(|scope| client.scopes.contains(scope)));
+            asked.ok_or(("invalid_scope", "not of this client: loans, bans, signals, phones"))?
+        }
+    };
+    let names: Vec<&str> = scopes.iter().map(|scope| scope.name()).collect();
+    Ok(json!({
+        "access_token": Clients::token(&settings.vault, client, &scopes, now_ms),
+        "token_type": "Bearer",
+        "expires_in": TOKEN_S,
+        "scope": names.join(" "),
+    }))
+}
+
+/// RFC 7617, with id and secret form-encoded within (RFC 6749 section 2.3.1).
+fn basic(value: &[u8]) -> Option<(String, String)> {
+    let (scheme, text) = value.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"Basic ") {
+        return None;
+    }
+    let text = String::from_utf8(STANDARD.decode(text.trim_ascii()).ok()?).ok()?;
+    let (id, secret) = text.split_once(':')?;
+    Some((decoded(id)?, decoded(secret)?))
+}
+
+/// application/x-www-form-urlencoded.
+fn form(body: &[u8]) -> Option<Vec<(String, String)>> {
+    let text = std::str::from_utf8(body).ok()?;
+    let pairs = text.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((decoded(key)?, decoded(value)?))
+        })
+        .collect()
+}
+
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        match byte {
+            b'+' => bytes.push(b' '),
+            b'%' => {
+                let (two, after) = rest.split_at_checked(2)?;
+                bytes.push(u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()?);
+                rest = after;
+            }
+            _ => bytes.push(byte),
+        }
+    }
+    String::from_utf8(bytes).ok()
+}

@@ -1,0 +1,118 @@
+//! `qalqan loan …`: keys and clients of the loan gate, and its record of looks.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use journal::{SigningKey, hex};
+use lending::Vault;
+use qalqan::config::{self, Loans, Origin};
+use qalqan::loans::{New, Store, add_client, random, replace};
+use qalqan::tls::read_secret;
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+#[derive(Subcommand)]
+pub enum LoanCommand {
+    /// Put a new key in force for personal data, in front of those there are; SIGHUP or a start takes it up
+    Key {
+        /// File of the keys
+        file: PathBuf,
+        /// Also make the key that signs documents in this file, where there is none
+        #[arg(long, value_name = "FILE")]
+        signing_key: Option<PathBuf>,
+    },
+    /// Add a client of the API; its secrets are printed once
+    Client(ClientArgs),
+    /// Seal again, under the key in force, what is sealed under older ones; nodes may run meanwhile
+    RotateKeys,
+    /// Show who looked at what
+    Looks {
+        /// The newest so many
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: i64,
+    },
+}
+
+#[derive(Args)]
+pub struct ClientArgs {
+    /// Client file
+    file: PathBuf,
+    /// client_id: letters, digits, - _ and .
+    id: String,
+    /// As people are told it
+    #[arg(long)]
+    name: String,
+    /// Of a creditor: bank or microfinance
+    #[arg(long, default_value = "", hide_default_value = true)]
+    class: String,
+    /// loans, bans, signals, phones
+    #[arg(long, value_delimiter = ',', default_value = "loans")]
+    scopes: Vec<String>,
+    /// Where changes of its applications are posted
+    #[arg(long, value_name = "URL", default_value = "", hide_default_value = true)]
+    webhook: String,
+}
+
+pub fn run(command: LoanCommand, origin: &Origin, out: &mut impl Write) -> Outcome {
+    match command {
+        LoanCommand::Key { file, signing_key } => {
+            let shown = |what: &dyn std::fmt::Display| format!("{}: {what}", file.display());
+            let before = match file.exists() {
+                true => String::from_utf8(read_secret(&file).map_err(|what| shown(&what))?)?,
+                false => String::new(),
+            };
+            let id = hex(&random::<4>());
+            let text = format!("{id} {}\n{before}", hex(&random::<32>()));
+            Vault::parse(&text).map_err(|what| shown(&what))?;
+            replace(&file, text.as_bytes()).map_err(|error| shown(&error))?;
+            writeln!(out, "{}: key {id} is in front", file.display())?;
+            if let Some(path) = signing_key.filter(|path| !path.exists()) {
+                let key = SigningKey::new(random());
+                replace(&path, key.to_pem().as_bytes())
+                    .map_err(|error| format!("{}: {error}", path.display()))?;
+                write!(out, "{}: a new key; its public half:\n{}", path.display(), key.public().to_pem())?;
+            }
+        }
+        LoanCommand::Client(args) => {
+            let ClientArgs { file, id, name, class, scopes, webhook } = args;
+            let scopes = scopes.join(" ");
+            let new = New { id: &id, name: &name, class: &class, scopes: &scopes, webhook: &webhook };
+            let (secret, webhook_secret) = add_client(&file, &new)?;
+            writeln!(out, "client_id {id}\nclient_secret {secret}")?;
+            if let Some(secret) = webhook_secret {
+                writeln!(out, "webhook_secret {secret}")?;
+            }
+        }
+        LoanCommand::RotateKeys => {
+            let loans = configured(origin)?;
+            let changed = runtime()?.block_on(async {
+                let store = Store::open(&loans.store).await.map_err(|fault| fault.to_string())?;
+                store.rotate(&loans.vault).await
+            })?;
+            writeln!(out, "{changed} rows are now sealed under key {}", loans.vault.current())?;
+        }
+        LoanCommand::Looks { limit } => {
+            let loans = configured(origin)?;
+            let looks = runtime()?.block_on(async {
+                let store = Store::open(&loans.store).await.map_err(|fault| fault.to_string())?;
+                store.looks(limit).await.map_err(|fault| fault.to_string())
+            })?;
+            for (at_ms, who, what, subject) in looks {
+                let time = jiff::Timestamp::from_millisecond(at_ms)?;
+                writeln!(out, "{time:.3} {who} {what} {subject}")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn configured(origin: &Origin) -> Result<Arc<Loans>, Box<dyn std::error::Error>> {
+    let loans = config::load(origin)?.loans;
+    Ok(loans.ok_or_else(|| format!("{origin}: no [loans]"))?)
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}

@@ -1,0 +1,516 @@
+//! Where loans are kept: SQLite or PostgreSQL by its URL, one schema, the same statements.
+//!
+//! A change is one transaction: its events, what they queue to be sent, and the answer that is given again to a repeated
+//! request. A process that is killed has done all of it or nothing. Personal data stands only in `sealed` columns; `person`
+//! and `phone` are keyed hashes.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use lending::{Application, Ban, Change, Changes, Event, Other, Sum, Use, Vault};
+use sqlx::any::{AnyPoolOptions, AnyRow};
+use sqlx::{Any, AnyPool, Executor, Row, Transaction};
+
+/// What went wrong in the store, in its own words; no statement holds personal data.
+pub type Fault = sqlx::Error;
+type Result<T> = std::result::Result<T, Fault>;
+
+const SCHEMA: &[&str] = &[
+    "CREATE TABLE IF NOT EXISTS application (id TEXT PRIMARY KEY, creditor TEXT NOT NULL, person TEXT NOT NULL, \
+     phone TEXT NOT NULL, turn BIGINT NOT NULL, sealed TEXT NOT NULL, opened_ms BIGINT NOT NULL, sum BIGINT NOT NULL, \
+     counts BIGINT NOT NULL, state TEXT NOT NULL, due_ms BIGINT, ended_ms BIGINT, document TEXT)",
+    "CREATE INDEX IF NOT EXISTS application_person ON application (person, opened_ms)",
+    "CREATE INDEX IF NOT EXISTS application_due ON application (due_ms)",
+    "CREATE TABLE IF NOT EXISTS event (application TEXT NOT NULL, n BIGINT NOT NULL, at_ms BIGINT NOT NULL, \
+     body TEXT NOT NULL, PRIMARY KEY (application, n))",
+    "CREATE TABLE IF NOT EXISTS ban (person TEXT PRIMARY KEY, set_ms BIGINT NOT NULL, lifts_ms BIGINT, sealed TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS ban_event (person TEXT NOT NULL, at_ms BIGINT NOT NULL, event TEXT NOT NULL, client TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS phone_change (phone TEXT NOT NULL, change TEXT NOT NULL, at_ms BIGINT NOT NULL, \
+     PRIMARY KEY (phone, change))",
+    "CREATE TABLE IF NOT EXISTS code_sent (scope TEXT NOT NULL, at_ms BIGINT NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS code_sent_scope ON code_sent (scope, at_ms)",
+    "CREATE TABLE IF NOT EXISTS outgoing (id TEXT PRIMARY KEY, kind TEXT NOT NULL, client TEXT NOT NULL, \
+     sealed TEXT NOT NULL, made_ms BIGINT NOT NULL, next_ms BIGINT NOT NULL, until_ms BIGINT NOT NULL, tries BIGINT NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS outgoing_next ON outgoing (next_ms)",
+    "CREATE TABLE IF NOT EXISTS answered (client TEXT NOT NULL, key TEXT NOT NULL, hash TEXT NOT NULL, status BIGINT NOT NULL, \
+     sealed TEXT NOT NULL, at_ms BIGINT NOT NULL, PRIMARY KEY (client, key))",
+    "CREATE TABLE IF NOT EXISTS look (at_ms BIGINT NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, subject TEXT NOT NULL)",
+];
+
+/// An open store.
+#[derive(Clone)]
+pub struct Store {
+    pub(super) pool: AnyPool,
+    is_postgres: bool,
+}
+
+/// A unit of work: dropped, nothing of it is done.
+pub struct Unit<'s> {
+    tx: Transaction<'static, Any>,
+    is_postgres: bool,
+    vault: &'s Vault,
+}
+
+/// What is sealed with an application.
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub struct Applicant {
+    pub iin: String,
+    pub phone: String,
+}
+
+/// Something to be sent.
+pub struct Outgoing {
+    pub id: String,
+    /// `sms` or `webhook`.
+    pub kind: String,
+    pub client: String,
+    pub body: String,
+    pub until_ms: i64,
+    pub tries: i64,
+}
+
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    rand::fill(&mut bytes).expect("the system gives random bytes");
+    bytes
+}
+
+/// A new name: 128 random bits in hex.
+pub fn new_id() -> String {
+    journal::hex(&random::<16>())
+}
+
+pub fn seal(vault: &Vault, about: &str, text: &str) -> String {
+    vault.seal(random(), about, text)
+}
+
+impl Store {
+    /// Opens the store of a URL, `postgres://…`, or of a file of SQLite, and makes what is missing of its tables.
+    pub async fn open(place: &str) -> Result<Store> {
+        sqlx::any::install_default_drivers();
+        let is_postgres = place.starts_with("postgres://") || place.starts_with("postgresql://");
+        let options = AnyPoolOptions::new().acquire_timeout(Duration::from_secs(10));
+        let pool = if is_postgres {
+            options.max_connections(16).connect(place).await?
+        } else {
+            let path = Path::new(place);
+            // Made here, so that nobody else may read it.
+            OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(Fault::Io)?;
+            // One connection: SQLite has one writer, and a second would only wait for it.
+            let options = options.max_connections(1).after_connect(|connection, _| {
+                Box::pin(async move {
+                    connection.execute("PRAGMA journal_mode = WAL").await?;
+                    connection.execute("PRAGMA synchronous = FULL").await?;
+                    connection.execute("PRAGMA secure_delete = ON").await?;
+                    connection.execute("PRAGMA busy_timeout = 10000").await?;
+                    Ok(())
+                })
+            });
+            options.connect(&format!("sqlite://{}", path.display())).await?
+        };
+        let store = Store { pool, is_postgres };
+        if is_postgres {
+            // Nodes that start together make the tables in turn.
+            let mut tx = store.pool.begin().await?;
+            sqlx::query("SELECT pg_advisory_xact_lock(7237)").execute(&mut *tx).await?;
+            for statement in SCHEMA {
+                tx.execute(*statement).await?;
+            }
+            tx.commit().await?;
+        } else {
+            for statement in SCHEMA {
+                store.pool.execute(*statement).await?;
+            }
+        }
+        Ok(store)
+    }
+
+    pub async fn begin<'s>(&self, vault: &'s Vault) -> Result<Unit<'s>> {
+        let tx = match self.is_postgres {
+            true => self.pool.begin().await?,
+            false => self.pool.begin_with("BEGIN IMMEDIATE").await?,
+        };
+        Ok(Unit { tx, is_postgres: self.is_postgres, vault })
+    }
+
+    /// Applications that time has to move on.
+    pub async fn due(&self, now_ms: i64) -> Result<Vec<String>> {
+        let rows = sqlx::query("SELECT id FROM application WHERE due_ms <= $1 ORDER BY due_ms LIMIT 200")
+            .bind(now_ms)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(|row| row.try_get(0)).collect()
+    }
+
+    /// Takes what is to be sent now, for `lease_ms`: nobody else takes it meanwhile.
+    pub async fn take(&self, vault: &Vault, now_ms: i64, lease_ms: i64) -> Result<Vec<Outgoing>> {
+        let rows = sqlx::query(
+            "SELECT id, kind, client, sealed, next_ms, until_ms, tries FROM outgoing WHERE next_ms <= $1 \
+             ORDER BY next_ms LIMIT 100",
+        )
+        .bind(now_ms)
+        .fetch_all(&self.pool)
+        .await?;
+        let mut taken = Vec::new();
+        for row in rows {
+            let id: String = row.try_get(0)?;
+            let claimed = sqlx::query(
+                "UPDATE outgoing SET next_ms = $1, tries = tries + 1 WHERE id = $2 AND next_ms = $3",
+            )
+            .bind(now_ms + lease_ms)
+            .bind(&id)
+            .bind(row.try_get::<i64, _>(4)?)
+            .execute(&self.pool)
+            .await?;
+            if claimed.rows_affected() == 1 {
+                let body = vault.open(&id, &row.try_get::<String, _>(3)?).unwrap_or_default();
+                taken.push(Outgoing {
+                    id,
+                    kind: row.try_get(1)?,
+                    client: row.try_get(2)?,
+                    body,
+                    until_ms: row.try_get(5)?,
+                    tries: row.try_get::<i64, _>(6)? + 1,
+                });
+            }
+        }
+        Ok(taken)
+    }
+
+    /// It was sent, or never will be.
+    pub async fn sent(&self, id: &str) -> Result<()> {
+        sqlx::query("DELETE FROM outgoing WHERE id = $1").bind(id).execute(&self.pool).await.map(drop)
+    }
+
+    pub async fn send_later(&self, id: &str, next_ms: i64) -> Result<()> {
+        let update = sqlx::query("UPDATE outgoing SET next_ms = $1 WHERE id = $2").bind(next_ms).bind(id);
+        update.execute(&self.pool).await.map(drop)
+    }
+
+    /// Forgets what is old: applications that ended before `ended_ms`, the rest that only serves days before `served_ms`.
+    pub async fn forget(&self, ended_ms: i64, served_ms: i64) -> Result<()> {
+        let mut tx = self.pool.begin().await?;
+        for statement in [
+            "DELETE FROM event WHERE application IN (SELECT id FROM application WHERE ended_ms < $1)",
+            "DELETE FROM application WHERE ended_ms < $1",
+            "DELETE FROM look WHERE at_ms < $1",
+            "DELETE FROM ban_event WHERE at_ms < $1",
+        ] {
+            sqlx::query(statement).bind(ended_ms).execute(&mut *tx).await?;
+        }
+        for statement in [
+            "DELETE FROM answered WHERE at_ms < $1",
+            "DELETE FROM code_sent WHERE at_ms < $1",
+            "DELETE FROM outgoing WHERE until_ms < $1",
+            "DELETE FROM ban WHERE lifts_ms < $1",
+        ] {
+            sqlx::query(statement).bind(served_ms).execute(&mut *tx).await?;
+        }
+        tx.commit().await
+    }
+
+    /// Who looked at what, the newest last.
+    pub async fn looks(&self, limit: i64) -> Result<Vec<(i64, String, String, String)>> {
+        let rows = sqlx::query("SELECT at_ms, who, what, subject FROM look ORDER BY at_ms DESC LIMIT $1")
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await?;
+        let read = |row: &AnyRow| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
+        rows.iter().rev().map(read).collect()
+    }
+}
+
+impl Unit<'_> {
+    pub async fn commit(self) -> Result<()> {
+        self.tx.commit().await
+    }
+
+    /// Changes of one person come one after the other.
+    pub async fn lock(&mut self, turn: i64) -> Result<()> {
+        if self.is_postgres {
+            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(turn).execute(&mut *self.tx).await?;
+        }
+        Ok(())
+    }
+
+    /// What a repeated request was answered: the hash of the request, status and body.
+    pub async fn answered(&mut self, client: &str, key: &str) -> Result<Option<(String, u16, String)>> {
+        let row = sqlx::query("SELECT hash, status, sealed FROM answered WHERE client = $1 AND key = $2")
+            .bind(client)
+            .bind(key)
+            .fetch_optional(&mut *self.tx)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let body = self.vault.open("answered", &row.try_get::<String, _>(2)?).unwrap_or_default();
+        Ok(Some((row.try_get(0)?, row.try_get::<i64, _>(1)? as u16, body)))
+    }
+
+    pub async fn keep_answer(
+        &mut self,
+        (client, key, hash): (&str, &str, &str),
+        (status, body): (u16, &str),
+        now_ms: i64,
+    ) -> Result<()> {
+        let insert =
+            "INSERT INTO answered (client, key, hash, status, sealed, at_ms) VALUES ($1, $2, $3, $4, $5, $6)";
+        sqlx::query(insert)
+            .bind(client)
+            .bind(key)
+            .bind(hash)
+            .bind(i64::from(status))
+            .bind(seal(self.vault, "answered", body))
+            .bind(now_ms)
+            .execute(&mut *self.tx)
+            .await
+            .map(drop)
+    }
+
+    pub async fn look(&mut self, who: &str, what: &str, subject: &str, now_ms: i64) -> Result<()> {
+        sqlx::query("INSERT INTO look (at_ms, who, what, subject) VALUES ($1, $2, $3, $4)")
+            .bind(now_ms)
+            .bind(who)
+            .bind(what)
+            .bind(subject)
+            .execute(&mut *self.tx)
+            .await
+            .map(drop)
+    }
+
+    pub async fn insert(
+        &mut self,
+        id: &str,
+        applicant: &Applicant,
+        turn: i64,
+        counts: bool,
+        application: &Application,
+    ) -> Result<()> {
+        let insert = "INSERT INTO application (id, creditor, person, phone, turn, sealed, opened_ms, sum, counts, state) \
+                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+        let sealed = serde_json::to_string(applicant).expect("plain values");
+        sqlx::query(insert)
+            .bind(id)
+            .bind(&application.creditor)
+            .bind(self.vault.mac(Use::Index, applicant.iin.as_bytes()))
+            .bind(self.vault.mac(Use::Index, applicant.phone.as_bytes()))
+            .bind(turn)
+            .bind(seal(self.vault, id, &sealed))
+            .bind(application.opened_ms)
+            .bind(application.sum.hundredths())
+            .bind(i64::from(counts))
+            .bind(application.state.name())
+            .execute(&mut *self.tx)
+            .await
+            .map(drop)
+    }
+
+    /// The turn that an application's changes take.
+    pub async fn turn(&mut self, id: &str) -> Result<Option<i64>> {
+        let row = sqlx::query("SELECT turn FROM application WHERE id = $1").bind(id);
+        row.fetch_optional(&mut *self.tx).await?.map(|row| row.try_get(0)).transpose()
+    }
+
+    /// An application, whose it is, and its events with their times.
+    pub async fn load(&mut self, id: &str) -> Result<Option<(Application, Applicant, Vec<(i64, Event)>)>> {
+        let sealed = sqlx::query("SELECT sealed FROM application WHERE id = $1").bind(id);
+        let Some(row) = sealed.fetch_optional(&mut *self.tx).await? else { return Ok(None) };
+        let text = self.vault.open(id, &row.try_get::<String, _>(0)?);
+        let applicant = text.and_then(|text| serde_json::from_str(&text).ok());
+        let applicant = applicant.ok_or_else(|| strange("it is sealed with a key that is not at hand"))?;
+        let rows = sqlx::query("SELECT at_ms, body FROM event WHERE application = $1 ORDER BY n").bind(id);
+        let mut events = Vec::new();
+        for row in rows.fetch_all(&mut *self.tx).await? {
+            let event = serde_json::from_str(&row.try_get::<String, _>(1)?);
+            events.push((row.try_get(0)?, event.map_err(|_| strange("an event of another version"))?));
+        }
+        let application = Application::of(events.iter().map(|(at_ms, event)| (*at_ms, event)));
+        Ok(Some((application.ok_or_else(|| strange("no first event"))?, applicant, events)))
+    }
+
+    pub async fn document(&mut self, id: &str) -> Result<Option<String>> {
+        let row = sqlx::query("SELECT document FROM application WHERE id = $1").bind(id);
+        let Some(row) = row.fetch_optional(&mut *self.tx).await? else { return Ok(None) };
+        Ok(row.try_get::<Option<String>, _>(0)?.and_then(|sealed| self.vault.open(id, &sealed)))
+    }
+
+    /// Appends events; two that append at once cannot both have the next place.
+    pub async fn append(&mut self, id: &str, from: u64, events: &[(i64, Event)]) -> Result<()> {
+        for (n, (at_ms, event)) in events.iter().enumerate() {
+            sqlx::query("INSERT INTO event (application, n, at_ms, body) VALUES ($1, $2, $3, $4)")
+                .bind(id)
+                .bind((from + n as u64) as i64)
+                .bind(*at_ms)
+                .bind(serde_json::to_string(event).expect("plain values"))
+                .execute(&mut *self.tx)
+                .await?;
+        }
+        Ok(())
+    }
+
+    pub async fn update(
+        &mut self,
+        id: &str,
+        application: &Application,
+        due_ms: Option<i64>,
+        document: Option<&str>,
+    ) -> Result<()> {
+        let update = "UPDATE application SET state = $1, due_ms = $2, ended_ms = $3, document = COALESCE($4, document) \
+                      WHERE id = $5";
+        sqlx::query(update)
+            .bind(application.state.name())
+            .bind(due_ms)
+            .bind(application.ended_ms)
+            .bind(document.map(|document| seal(self.vault, id, document)))
+            .bind(id)
+            .execute(&mut *self.tx)
+            .await
+            .map(drop)
+    }
+
+    /// Other applications of a person from a moment on.
+    pub async fn others(&mut self, id: &str, iin: &str, from_ms: i64) -> Result<Vec<Other>> {
+        let mut others = Vec::new();
+        let select = "SELECT creditor, opened_ms, sum, counts, state FROM application \
+                      WHERE person = $1 AND opened_ms >= $2 AND id <> $3";
+        for person in self.vault.macs(Use::Index, iin.as_bytes()) {
+            let rows = sqlx::query(select).bind(person).bind(from_ms).bind(id).fetch_all(&mut *self.tx);
+            for row in rows.await? {
+                let state: String = row.try_get(4)?;
+                let has_failed = lending::State::from_name(&state).is_none_or(|state| state.is_failure());
+                others.push(Other {
+                    creditor: row.try_get(0)?,
+                    opened_ms: row.try_get(1)?,
+                    sum: Sum::of_hundredths(row.try_get(2)?),
+                    counts: row.try_get::<i64, _>(3)? != 0 && !has_failed,
+                });
+            }
+        }
+        Ok(others)
+    }
+
+    /// Applications of a person that have not ended.
+    pub async fn under_way(&mut self, iin: &str) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        for person in self.vault.macs(Use::Index, iin.as_bytes()) {
+            let select =
+                sqlx::query("SELECT id FROM application WHERE person = $1 AND ended_ms IS NULL").bind(person);
+            for row in select.fetch_all(&mut *self.tx).await? {
+                found.push(row.try_get(0)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// A person's ban and the phone that is to be told.
+    pub async fn ban(&mut self, iin: &str) -> Result<Option<(Ban, Applicant)>> {
+        for person in self.vault.macs(Use::Index, iin.as_bytes()) {
+            let select = sqlx::query("SELECT set_ms, lifts_ms, sealed FROM ban WHERE person = $1");
+            if let Some(row) = select.bind(person).fetch_optional(&mut *self.tx).await? {
+                let ban = Ban { set_ms: row.try_get(0)?, lifts_ms: row.try_get(1)? };
+                let text = self.vault.open("ban", &row.try_get::<String, _>(2)?);
+                let applicant = text.and_then(|text| serde_json::from_str(&text).ok());
+                let applicant = applicant.ok_or_else(|| strange("a ban is sealed with another key"))?;
+                return Ok(Some((ban, applicant)));
+            }
+        }
+        Ok(None)
+    }
+
+    pub async fn keep_ban(
+        &mut self,
+        ban: Ban,
+        applicant: &Applicant,
+        (event, client): (&str, &str),
+        now_ms: i64,
+    ) -> Result<()> {
+        let person = self.vault.mac(Use::Index, applicant.iin.as_bytes());
+        for person in self.vault.macs(Use::Index, applicant.iin.as_bytes()) {
+            sqlx::query("DELETE FROM ban WHERE person = $1").bind(person).execute(&mut *self.tx).await?;
+        }
+        sqlx::query("INSERT INTO ban (person, set_ms, lifts_ms, sealed) VALUES ($1, $2, $3, $4)")
+            .bind(&person)
+            .bind(ban.set_ms)
+            .bind(ban.lifts_ms)
+            .bind(seal(self.vault, "ban", &serde_json::to_string(applicant).expect("plain values")))
+            .execute(&mut *self.tx)
+            .await?;
+        sqlx::query("INSERT INTO ban_event (person, at_ms, event, client) VALUES ($1, $2, $3, $4)")
+            .bind(&person)
+            .bind(now_ms)
+            .bind(event)
+            .bind(client)
+            .execute(&mut *self.tx)
+            .await
+            .map(drop)
+    }
+
+    pub async fn changes(&mut self, phone: &str) -> Result<Changes> {
+        let mut changes = Changes::new();
+        for phone in self.vault.macs(Use::Index, phone.as_bytes()) {
+            let select = sqlx::query("SELECT change, at_ms FROM phone_change WHERE phone = $1").bind(phone);
+            for row in select.fetch_all(&mut *self.tx).await? {
+                if let Some(change) = Change::from_name(&row.try_get::<String, _>(0)?) {
+                    let at_ms: i64 = row.try_get(1)?;
+                    changes.entry(change).and_modify(|known| *known = at_ms.max(*known)).or_insert(at_ms);
+                }
+            }
+        }
+        Ok(changes)
+    }
+
+    pub async fn keep_change(&mut self, phone: &str, change: Change, at_ms: i64) -> Result<()> {
+        let phone = self.vault.mac(Use::Index, phone.as_bytes());
+        let insert = "INSERT INTO phone_change (phone, change, at_ms) VALUES ($1, $2, $3) \
+                      ON CONFLICT (phone, change) DO UPDATE SET at_ms = excluded.at_ms \
+                      WHERE excluded.at_ms > phone_change.at_ms";
+        let insert = sqlx::query(insert).bind(phone).bind(change.name()).bind(at_ms);
+        insert.execute(&mut *self.tx).await.map(drop)
+    }
+
+    /// How many codes were sent in a scope since a moment.
+    pub async fn codes_since(&mut self, scopes: &[String], since_ms: i64) -> Result<u32> {
+        let mut count = 0;
+        for scope in scopes {
+            let select = sqlx::query("SELECT COUNT(*) FROM code_sent WHERE scope = $1 AND at_ms > $2");
+            let row = select.bind(scope).bind(since_ms).fetch_one(&mut *self.tx).await?;
+            count += row.try_get::<i64, _>(0)?;
+        }
+        Ok(count as u32)
+    }
+
+    pub async fn code_sent(&mut self, scope: &str, now_ms: i64) -> Result<()> {
+        let insert = sqlx::query("INSERT INTO code_sent (scope, at_ms) VALUES ($1, $2)").bind(scope);
+        insert.bind(now_ms).execute(&mut *self.tx).await.map(drop)
+    }
+
+    /// Queues something to be sent once this change is done.
+    pub async fn queue(
+        &mut self,
+        kind: &str,
+        client: &str,
+        body: &str,
+        now_ms: i64,
+        until_ms: i64,
+    ) -> Result<()> {
+        let id = new_id();
+        let insert = "INSERT INTO outgoing (id, kind, client, sealed, made_ms, next_ms, until_ms, tries) \
+                      VALUES ($1, $2, $3, $4, $5, $6, $7, 0)";
+        sqlx::query(insert)
+            .bind(&id)
+            .bind(kind)
+            .bind(client)
+            .bind(seal(self.vault, &id, body))
+            .bind(now_ms)
+            .bind(now_ms)
+            .bind(until_ms)
+            .execute(&mut *self.tx)
+            .await
+            .map(drop)
+    }
+}
+
+fn strange(what: &str) -> Fault {
+    Fault::Protocol(what.to_owned())
+}

@@ -1,0 +1,131 @@
+//! Who was lately called by a number that screening marked or blocked: one table, shared by threads without a lock.
+//!
+//! A place is one word: a fingerprint of 32 bits of the called number, keyed anew by each process, and the second it was
+//! called, in 32 bits. A number has eight places; where all are others', the oldest goes.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use call::Treatment;
+use journal::Record;
+use lending::SuspectCall;
+use numbering::Number;
+
+use crate::config::Journal;
+use crate::query::{self, Source};
+use crate::store::keys::Keys;
+use crate::store::shelf::Shelf;
+
+const PLACES: usize = 8;
+/// 1 MiB: 131,072 numbers.
+const BUCKETS: usize = 1 << 14;
+
+/// Half an hour and some: longer than any rulebook's window is not remembered by the journal's reading.
+const PAST_MS: i64 = 35 * 60_000;
+
+/// The table.
+pub struct Suspects {
+    hash: RandomState,
+    words: Box<[AtomicU64]>,
+    /// Calls before this moment are not known; ms since 1970.
+    known_from_ms: AtomicI64,
+}
+
+impl Suspects {
+    /// Knows nothing of what was before `now_ms`.
+    pub fn new(now_ms: i64) -> Suspects {
+        Suspects {
+            hash: RandomState::new(),
+            words: (0..BUCKETS * PLACES).map(|_| AtomicU64::new(0)).collect(),
+            known_from_ms: AtomicI64::new(now_ms),
+        }
+    }
+
+    /// Takes a verdict up.
+    #[inline]
+    pub fn note(&self, record: &Record) {
+        if matches!(record.verdict.treatment, Treatment::Mark(_) | Treatment::Block)
+            && let Some(called) = record.call.called.number()
+        {
+            self.keep(called, record.call.time_ms);
+        }
+    }
+
+    #[cold]
+    pub fn keep(&self, called: Number, at_ms: i64) {
+        let (places, fingerprint) = self.places(called);
+        let at_s = (at_ms / 1000) as u64 & u64::from(u32::MAX);
+        let mut oldest = &places[0];
+        for place in places {
+            let word = place.load(Ordering::Relaxed);
+            if word >> 32 == fingerprint {
+                // Of two threads the later second stays.
+                place.fetch_max(fingerprint << 32 | at_s, Ordering::Relaxed);
+                return;
+            }
+            if word as u32 <= oldest.load(Ordering::Relaxed) as u32 {
+                oldest = place;
+            }
+        }
+        oldest.store(fingerprint << 32 | at_s, Ordering::Relaxed);
+    }
+
+    /// When the number was last called so, to the second.
+    pub fn last(&self, called: Number, since_ms: i64) -> SuspectCall {
+        let (places, fingerprint) = self.places(called);
+        let found = places.iter().map(|place| place.load(Ordering::Relaxed));
+        let found = found.filter(|word| word >> 32 == fingerprint).map(|word| i64::from(word as u32) * 1000);
+        match found.max() {
+            Some(at_ms) if at_ms >= since_ms => SuspectCall::At(at_ms),
+            _ if since_ms < self.known_from_ms.load(Ordering::Relaxed) => SuspectCall::Unknown,
+            _ => SuspectCall::None,
+        }
+    }
+
+    /// Takes up what the journal has of the last half hour.
+    pub fn read_journal(&self, journal: &Journal, now_ms: i64) -> Result<(), String> {
+        let from_ms = now_ms - PAST_MS;
+        let keys = Keys::of_numbers(&journal.keys)?;
+        // Segments of so short a time ago lie in the directory, wherever they are taken later.
+        let source = || Source {
+            directory: Some(journal.directory.clone()),
+            shelves: vec![Shelf::Directory(journal.directory.join("segments"))],
+            keys: keys.clone(),
+        };
+        let called = query::suspects(&source, from_ms).map_err(|error| error.to_string())?;
+        called.into_iter().for_each(|(called, at_ms)| self.keep(called, at_ms));
+        self.known_from_ms.store(from_ms, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn places(&self, called: Number) -> (&[AtomicU64], u64) {
+        let hash = self.hash.hash_one(called.key().0);
+        let bucket = (hash as usize & (BUCKETS - 1)) * PLACES;
+        // 0 is an empty place.
+        (&self.words[bucket..bucket + PLACES], (hash >> 32).max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_remembered_and_what_is_not_known_is_said() {
+        let suspects = Suspects::new(1_000_000);
+        let number = |n: u64| Number::parse(&format!("+7701{n:07}")).unwrap();
+        assert_eq!(suspects.last(number(1), 999_000), SuspectCall::Unknown);
+        assert_eq!(suspects.last(number(1), 1_000_000), SuspectCall::None);
+        suspects.known_from_ms.store(0, Ordering::Relaxed);
+        assert_eq!(suspects.last(number(1), 999_000), SuspectCall::None);
+        for n in 0..20_000 {
+            suspects.keep(number(n), 2_000_000 + n as i64);
+        }
+        suspects.keep(number(1), 1_500_000);
+        // Some of 20,000 in 16,384 buckets of 8 may go; nearly none does.
+        let found = (0..20_000).filter(|&n| suspects.last(number(n), 2_000_000) != SuspectCall::None).count();
+        assert!(found > 19_900, "{found}");
+        assert_eq!(suspects.last(number(1), 0), SuspectCall::At(2_000_000));
+        assert_eq!(suspects.last(number(30_000), 0), SuspectCall::None);
+    }
+}

@@ -1,0 +1,201 @@
+//! A loan gate under test: its keys and clients, a bank and a portal of citizens that ask it, and the spool of its texts.
+
+use std::net::SocketAddr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::http::{Answer, Client, site};
+use super::postgres::Postgres;
+use super::{Node, Site, qalqan, wait};
+
+/// A loan gate, a bank and a portal of citizens.
+pub struct Gate {
+    pub site: Site,
+    pub address: SocketAddr,
+    pub node: Option<Node>,
+    pub bank: (String, String),
+    pub webhook_secret: String,
+    pub portal: String,
+    pub postgres: Option<Postgres>,
+}
+
+const SPOOL: &str = "sms";
+
+impl Gate {
+    pub fn new(postgres: Option<Postgres>, webhook: &str, more: &str) -> Gate {
+        let store = postgres.as_ref().map_or("loans.db", |postgres| &postgres.url).to_owned();
+        let table = format!(
+            "[loans]\nstore = \"{store}\"\nkeys = \"loans.keys\"\nsigning-key = \"signing.pem\"\n\
+             clients = \"clients.csv\"\nsms-spool = \"{SPOOL}\"\n{more}"
+        );
+        let (site, address) = site(&table);
+        std::fs::create_dir(site.path(SPOOL)).unwrap();
+        site.ok(&["loan", "key", "loans.keys", "--signing-key", "signing.pem"]);
+        let secret = |text: &str, name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            line.map(str::to_owned).unwrap_or_default()
+        };
+        let mut client =
+            vec!["loan", "client", "clients.csv", "bank", "--name", "Банк Один", "--class", "bank"];
+        client.extend(["--scopes", "loans,signals"]);
+        if !webhook.is_empty() {
+            client.extend(["--webhook", webhook]);
+        }
+        let bank = site.ok(&client);
+        let portal = site.ok(&[
+            "loan",
+            "client",
+            "clients.csv",
+            "portal",
+            "--name",
+            "Portal",
+            "--scopes",
+            "bans,phones",
+        ]);
+        let node = Some(site.serve());
+        let gate = Gate {
+            bank: ("bank".to_owned(), secret(&bank, "client_secret")),
+            webhook_secret: secret(&bank, "webhook_secret"),
+            portal: secret(&portal, "client_secret"),
+            site,
+            address,
+            node,
+            postgres,
+        };
+        gate.wait_until_calls_are_known();
+        gate
+    }
+
+    /// A node that has just started reads its journal first; until then loans wait.
+    fn wait_until_calls_are_known(&self) {
+        let signal = || self.bank("POST /v1/signals/scam", "", json!({"phone": "+77010000000"})).json();
+        wait(|| signal()["suspicious_call"] == "none", || "the journal is read".to_owned());
+    }
+
+    pub fn token(&self, id: &str, secret: &str) -> String {
+        let basic = STANDARD.encode(format!("{id}:{secret}"));
+        let head = format!(
+            "POST /oauth2/token HTTP/1.1\r\nAuthorization: Basic {basic}\r\n\
+             Content-Type: application/x-www-form-urlencoded"
+        );
+        let answer = Client::new(self.address).ask(&head, "grant_type=client_credentials");
+        assert_eq!((answer.status, answer.header("cache-control")), (200, Some("no-store")), "{answer:?}");
+        assert_eq!(answer.json()["token_type"], "Bearer");
+        answer.json()["access_token"].as_str().unwrap().to_owned()
+    }
+
+    pub fn ask_as(&self, token: &str, what: &str, key: &str, body: &str) -> Answer {
+        let key = if key.is_empty() { String::new() } else { format!("\r\nIdempotency-Key: {key}") };
+        let head = format!(
+            "{what} HTTP/1.1\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json{key}"
+        );
+        Client::new(self.address).ask(&head, body)
+    }
+
+    pub fn bank(&self, what: &str, key: &str, body: Value) -> Answer {
+        let token = self.token(&self.bank.0, &self.bank.1);
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        self.ask_as(&token, what, key, &body)
+    }
+
+    pub fn portal(&self, what: &str, body: Value) -> Answer {
+        self.ask_as(&self.token("portal", &self.portal), what, "", &body.to_string())
+    }
+
+    /// Opens an application and gives its id.
+    #[track_caller]
+    pub fn open(&self, key: &str, body: Value) -> String {
+        let answer = self.bank("POST /v1/loans", key, body);
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    pub fn look(&self, id: &str) -> Value {
+        self.bank(&format!("GET /v1/loans/{id}"), "", Value::Null).json()
+    }
+
+    /// The next text to a phone, once it lies in the spool; it is taken away.
+    #[track_caller]
+    pub fn text(&self, phone: &str) -> String {
+        let mut found = None;
+        let look = || {
+            for entry in std::fs::read_dir(self.site.path(SPOOL)).unwrap().flatten() {
+                let is_whole = !entry.file_name().to_string_lossy().starts_with('.');
+                let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+                if is_whole && text.starts_with(&format!("To: {}\n", phone.trim_start_matches('+'))) {
+                    std::fs::remove_file(entry.path()).unwrap();
+                    found = Some(text);
+                    return true;
+                }
+            }
+            false
+        };
+        wait(look, || format!("a text to {phone}"));
+        found.unwrap()
+    }
+
+    /// Sends a code and reads it from its text.
+    #[track_caller]
+    pub fn code(&self, id: &str, phone: &str) -> String {
+        let answer = self.bank(&format!("POST /v1/loans/{id}/code"), "", Value::Null);
+        assert_eq!(answer.status, 202, "{answer:?}");
+        let text = self.text(phone);
+        let digits = |word: &&str| word.len() == 6 && word.bytes().all(|byte| byte.is_ascii_digit());
+        let code = text.split(|c: char| !c.is_ascii_digit()).rfind(digits).expect("a code").to_owned();
+        assert!(text.contains("Банк Один") && text.contains("KZT"), "{text}");
+        code
+    }
+
+    pub fn enter(&self, id: &str, purpose: &str, code: &str) -> Answer {
+        self.bank(&format!("POST /v1/loans/{id}/{purpose}"), "", json!({"code": code}))
+    }
+
+    pub fn crash(&mut self) {
+        self.node.take().unwrap().kill();
+    }
+
+    /// Starts the node again with a clock so many hours ahead.
+    pub fn start(&mut self, hours: u32) {
+        let mut command = match hours {
+            0 => qalqan(self.site.directory.path()),
+            hours => {
+                let mut command = qalqan(self.site.directory.path());
+                let libraries = [
+                    "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
+                    "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
+                ];
+                let library = libraries.into_iter().find(|path| std::path::Path::new(path).exists());
+                command.env("LD_PRELOAD", library.expect("the package faketime"));
+                command.env("FAKETIME", format!("+{hours}h")).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+                command
+            }
+        };
+        self.node = Some(Node::start(command.arg("serve"), self.site.port));
+        self.wait_until_calls_are_known();
+    }
+}
+
+/// An IIN by the rule of the law.
+pub fn iin(n: u32) -> String {
+    for serial in n.. {
+        let eleven = format!("9001013{:04}", serial % 10_000);
+        let digit = |at: usize| u32::from(eleven.as_bytes()[at] - b'0');
+        let sum =
+            |shift: usize| (0..11).map(|at| ((at + shift) % 11 + 1) as u32 * digit(at)).sum::<u32>() % 11;
+        if let Some(check) = [sum(0), sum(2)].into_iter().find(|check| *check != 10) {
+            return format!("{eleven}{check}");
+        }
+    }
+    unreachable!()
+}
+
+pub fn loan(iin: &str, phone: &str, sum: &str) -> Value {
+    json!({"iin": iin, "phone": phone, "sum": sum, "currency": "KZT", "term_days": 365, "kind": "unsecured",
+           "channel": "online", "language": "kk"})
+}
+
+pub fn gate<'j>(loan: &'j Value, name: &str) -> &'j Value {
+    loan["gates"].as_array().unwrap().iter().find(|gate| gate["gate"] == name).expect("a gate")
+}
