@@ -32,7 +32,7 @@ use crate::store::now_ms;
 
 pub use clients::{Client, Clients, New, Scope, TOKEN_S, add as add_client, replace};
 pub use store::{Store, random};
-pub use suspects::Suspects;
+pub use suspects::{Suspects, is_suspicious};
 
 pub use office::needs;
 

@@ -18,6 +18,7 @@ use numbering::Number;
 use rules::Language;
 use serde_json::json;
 
+use crate::loans::is_suspicious;
 use crate::store::bases::TrunkNames;
 use crate::store::now_ms;
 use crate::store::reading::{Reading, hidden};
@@ -241,7 +242,7 @@ pub fn suspects(source: &dyn Fn() -> Source, from_ms: i64) -> io::Result<Vec<(Nu
             ..Query::default()
         };
         let (search, _) = search(source(), &query, None)?;
-        for found in search.found {
+        for found in search.found.iter().filter(|found| is_suspicious(found.verdict.treatment)) {
             match &found.numbers[2] {
                 Shown::Party(party) => called.extend(party.number().map(|number| (number, found.time_ms))),
                 _ => {

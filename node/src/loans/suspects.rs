@@ -6,7 +6,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use call::Treatment;
+use call::{Label, Treatment};
 use journal::Record;
 use lending::SuspectCall;
 use numbering::Number;
@@ -22,6 +22,11 @@ const BUCKETS: usize = 1 << 14;
 
 /// Half an hour and some: longer than any rulebook's window is not remembered by the journal's reading.
 const PAST_MS: i64 = 35 * 60_000;
+
+/// Whether screening marked or blocked a call. The mark `verified` speaks for its caller.
+pub fn is_suspicious(treatment: Treatment) -> bool {
+    matches!(treatment, Treatment::Mark(label) if label != Label::Verified) || treatment == Treatment::Block
+}
 
 /// The table.
 pub struct Suspects {
@@ -44,7 +49,7 @@ impl Suspects {
     /// Takes a verdict up.
     #[inline]
     pub fn note(&self, record: &Record) {
-        if matches!(record.verdict.treatment, Treatment::Mark(_) | Treatment::Block)
+        if is_suspicious(record.verdict.treatment)
             && let Some(called) = record.call.called.number()
         {
             self.keep(called, record.call.time_ms);
@@ -109,6 +114,20 @@ impl Suspects {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mark_that_speaks_for_the_caller_is_none_against_him() {
+        for (treatment, is) in [
+            (Treatment::Allow, false),
+            (Treatment::Mark(Label::Verified), false),
+            (Treatment::Mark(Label::International), true),
+            (Treatment::Mark(Label::NotVerified), true),
+            (Treatment::Mark(Label::Suspected), true),
+            (Treatment::Block, true),
+        ] {
+            assert_eq!(is_suspicious(treatment), is, "{treatment:?}");
+        }
+    }
 
     #[test]
     fn a_call_is_remembered_and_what_is_not_known_is_said() {
