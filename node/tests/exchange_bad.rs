@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -288,6 +289,29 @@ fn who_registers_its_calls_here_is_asked_about_here() {
         (another["result"].as_str(), another["reason"].as_str()),
         (Some("unknown"), Some("just-started"))
     );
+}
+
+/// By hashes nobody sees whose number it is: a member that answers for itself could vouch for anybody's call.
+#[test]
+fn who_answers_for_itself_registers_no_hashes_here() {
+    let alpha = Operator::new("alpha", "\"7701\"");
+    let (beta, gamma) = (Operator::new("beta", "\"7702\""), Operator::new("gamma", "\"7705\""));
+    alpha.join(&[&beta, &gamma], "hash-key = \"hash.key\"");
+    alpha.site.write("hash.key", "0123456789abcdef0123456789abcdef\n");
+    std::fs::set_permissions(alpha.site.path("hash.key"), PermissionsExt::from_mode(0o600)).unwrap();
+    let text = alpha.site.read("qalqan.toml");
+    let (head, tail) = text.split_once("[member.gamma]").unwrap();
+    let tail = tail.replacen("[\"roaming-check\", \"initiation-check\"]", "[]", 1);
+    alpha.site.write("qalqan.toml", format!("{head}[member.gamma]{tail}"));
+    let stage = Stage { node: alpha.site.serve(), alpha, beta, gamma };
+    let token = json!("~S3oGOiOVOxEmc5Soi1AfMA");
+    let question = || with(with(registration(), "calling", token.clone()), "called", token.clone());
+    let ask = |who: &Operator| {
+        let asked = sign(&who.key, &letter(who.name, "alpha", json!([question()])));
+        stage.peer(who).post(asked).items()[0].clone()
+    };
+    assert_eq!(ask(&stage.beta)["fault"], "not-yours");
+    assert_eq!(ask(&stage.gamma)["kind"], "accepted");
 }
 
 #[test]

@@ -73,10 +73,12 @@ impl Office {
         if !names.into_iter().flatten().all(|name| exchange.is_agreed_form(name)) {
             return Err(Fault::NotThisForm);
         }
-        // A hash does not say whose number it is: the member answers for it by its signature.
-        if let Some(number) = redirecting.as_ref().unwrap_or(calling).number()
-            && exchange.holder(&setup.policy, number, now_ms()) != Some(Holder::Member(by))
-        {
+        let is_its_own = match redirecting.as_ref().unwrap_or(calling).number() {
+            Some(number) => exchange.holder(&setup.policy, number, now_ms()) == Some(Holder::Member(by)),
+            // A hash does not say whose number it is. Who answers for itself has nothing to register here.
+            None => !exchange.member(by).capabilities.initiation_check,
+        };
+        if !is_its_own {
             return Err(Fault::NotYours);
         }
         if let Some(guest) = self.guests.borrow_mut().get_mut(&exchange.member(by).name) {
