@@ -64,6 +64,12 @@ impl Case {
         self.application.apply(now_ms, &event);
         self.events.push((now_ms, event));
     }
+
+    /// As its creditor sees it.
+    fn shown(&self, settings: &Settings, language: rules::Language) -> serde_json::Value {
+        let Case { id, application, applicant, events, .. } = self;
+        view::application(settings, language, id, application, applicant, events)
+    }
 }
 
 /// What runs through the making of an answer.
@@ -128,64 +134,24 @@ impl Office {
                 self.settle(round, &mut case).await?;
                 count(&self.counts.opened);
                 round.unit.look(&client.id, "open", &case.id, round.now_ms).await?;
-                Ok((
-                    201,
-                    view::application(
-                        round.settings,
-                        language,
-                        &case.id,
-                        &case.application,
-                        &case.applicant,
-                        &case.events,
-                    ),
-                ))
+                Ok((201, case.shown(round.settings, language)))
             }
             Command::Look { id } => {
                 let case = self.case(round, client, id, "look").await?;
-                Ok((
-                    200,
-                    view::application(
-                        round.settings,
-                        language,
-                        id,
-                        &case.application,
-                        &case.applicant,
-                        &case.events,
-                    ),
-                ))
+                Ok((200, case.shown(round.settings, language)))
             }
             Command::SendCode { id, address } => {
                 let mut case = self.case(round, client, id, "code").await?;
                 self.send_code(round, &mut case, client, address.as_deref()).await?;
                 self.settle(round, &mut case).await?;
-                Ok((
-                    202,
-                    view::application(
-                        round.settings,
-                        language,
-                        id,
-                        &case.application,
-                        &case.applicant,
-                        &case.events,
-                    ),
-                ))
+                Ok((202, case.shown(round.settings, language)))
             }
             Command::EnterCode { id, purpose, code } => {
                 let mut case = self.case(round, client, id, purpose.name()).await?;
                 let left = self.enter_code(round, &mut case, *purpose, code)?;
                 self.settle(round, &mut case).await?;
                 match left {
-                    None => Ok((
-                        200,
-                        view::application(
-                            round.settings,
-                            language,
-                            id,
-                            &case.application,
-                            &case.applicant,
-                            &case.events,
-                        ),
-                    )),
+                    None => Ok((200, case.shown(round.settings, language))),
                     // The wrong try is kept, so this is no fault that undoes it.
                     Some(left) => {
                         count(&self.counts.codes_wrong);
@@ -204,17 +170,7 @@ impl Office {
                     case.take(round.now_ms, event);
                     self.settle(round, &mut case).await?;
                 }
-                Ok((
-                    200,
-                    view::application(
-                        round.settings,
-                        language,
-                        id,
-                        &case.application,
-                        &case.applicant,
-                        &case.events,
-                    ),
-                ))
+                Ok((200, case.shown(round.settings, language)))
             }
             Command::Document { id } => {
                 self.case(round, client, id, "document").await?;
