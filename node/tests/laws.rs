@@ -9,9 +9,10 @@ fn root() -> PathBuf {
 }
 
 /// Floors from the ground up; see ARCHITECTURE.md.
-const FLOORS: [(&str, u8); 13] = [
+const FLOORS: [(&str, u8); 14] = [
     ("numbering", 1),
     ("sip", 1),
+    ("face", 1),
     ("call", 2),
     ("lists", 2),
     ("rules", 3),
