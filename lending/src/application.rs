@@ -94,10 +94,13 @@ pub enum Event {
     GatesAnswered {
         answers: Vec<Answered>,
     },
-    /// `hash` is a keyed hash of the code.
+    /// `hash` is a keyed hash of the code; empty where an operator sent a code of its own, which it calls `by_operator`.
     CodeSent {
         purpose: Purpose,
         hash: String,
+        /// Sealed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by_operator: Option<String>,
     },
     CodeMismatched {
         purpose: Purpose,
@@ -152,6 +155,7 @@ fn language<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Language, D::E
 pub struct Code {
     pub purpose: Purpose,
     pub hash: String,
+    pub by_operator: Option<String>,
     pub sent_ms: i64,
     pub mismatches: u32,
 }
@@ -245,10 +249,15 @@ impl Application {
                     }
                 }
             }
-            Event::CodeSent { purpose, hash } => {
+            Event::CodeSent { purpose, hash, by_operator } => {
                 self.codes[*purpose as usize] += 1;
-                self.code =
-                    Some(Code { purpose: *purpose, hash: hash.clone(), sent_ms: at_ms, mismatches: 0 });
+                self.code = Some(Code {
+                    purpose: *purpose,
+                    hash: hash.clone(),
+                    by_operator: by_operator.clone(),
+                    sent_ms: at_ms,
+                    mismatches: 0,
+                });
             }
             Event::CodeMismatched { .. } => {
                 if let Some(code) = &mut self.code {
@@ -308,10 +317,28 @@ impl Application {
 
     /// Sends another code; the one before counts no longer.
     pub fn send_code(&self, hash: String, limits: &Limits) -> Result<Event, Fault> {
+        let purpose = self.may_send_code(limits)?;
+        Ok(Event::CodeSent { purpose, hash, by_operator: None })
+    }
+
+    /// An operator sent a code of its own; `named` is its name there, sealed.
+    pub fn operator_sent_code(&self, named: String, limits: &Limits) -> Result<Event, Fault> {
+        let purpose = self.may_send_code(limits)?;
+        Ok(Event::CodeSent { purpose, hash: String::new(), by_operator: Some(named) })
+    }
+
+    /// What another code would consent to.
+    pub fn may_send_code(&self, limits: &Limits) -> Result<Purpose, Fault> {
         let purpose = self.purpose().ok_or(Fault::WrongState(self.state))?;
-        match self.codes[purpose as usize] < limits.codes {
-            true => Ok(Event::CodeSent { purpose, hash }),
-            false => Err(Fault::CodesUsedUp),
+        if self.codes[purpose as usize] < limits.codes { Ok(purpose) } else { Err(Fault::CodesUsedUp) }
+    }
+
+    /// Whether the money waits for gates alone: the consent awaited in this state was given.
+    pub fn is_given(&self) -> bool {
+        match self.state {
+            State::Confirming => self.confirmed_ms.is_some(),
+            State::Consenting => self.consented_ms.is_some(),
+            _ => false,
         }
     }
 
@@ -353,11 +380,7 @@ impl Application {
             _ => return None,
         };
         // A consent was given, and gates wait that open by themselves: then it is asked again.
-        let is_given = match self.state {
-            State::Confirming => self.confirmed_ms.is_some(),
-            State::Consenting => self.consented_ms.is_some(),
-            _ => false,
-        };
+        let is_given = self.is_given();
         let waits = self.gates.iter().filter(|answered| answered.answer == Answer::Wait && is_given);
         let opens_ms = waits.filter_map(|answered| answered.until_ms).max();
         Some(opens_ms.map_or(over_ms, |opens_ms| opens_ms.min(over_ms)))

@@ -68,6 +68,7 @@ names! {
         SimSwapped = "sim-swapped",
         NumberPorted = "number-ported",
         CallsForwarded = "calls-forwarded",
+        PhoneNotKnown = "phone-not-known",
         NoSuspiciousCall = "no-suspicious-call",
         CallWithSuspect = "call-with-suspect",
         CallsNotKnown = "calls-not-known",
@@ -152,6 +153,8 @@ pub struct Circumstances<'a> {
     pub asked: Asked,
     pub ban: Option<Ban>,
     pub changes: Changes,
+    /// The operator has not said yet what happened to the phone, and is asked again at this moment; none: all is said.
+    pub phone_unknown_ms: Option<i64>,
     pub suspect_call: SuspectCall,
     /// Of the person's local day and of the hours that `several` names.
     pub others: Vec<Other>,

@@ -35,6 +35,7 @@ fn around(rulebook: &Rulebook) -> Circumstances<'_> {
         asked: Asked::default(),
         ban: None,
         changes: Changes::new(),
+        phone_unknown_ms: None,
         suspect_call: SuspectCall::None,
         others: Vec::new(),
     }

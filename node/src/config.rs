@@ -8,6 +8,7 @@ mod journal;
 mod lists;
 mod loans;
 mod nats;
+mod operator;
 mod roaming;
 mod sip;
 mod sources;

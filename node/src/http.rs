@@ -10,6 +10,7 @@ mod connection;
 mod keys;
 mod language;
 mod loans;
+mod one_time_password;
 mod openapi;
 mod operators;
 mod problem;
@@ -64,6 +65,7 @@ pub enum Route {
     Bans,
     Signals,
     Phones,
+    OneTimePassword,
     Healthz,
     Readyz,
     Metrics,
@@ -72,7 +74,7 @@ pub enum Route {
 }
 
 impl Route {
-    pub const ALL: [Route; 17] = [
+    pub const ALL: [Route; 18] = [
         Route::Screen,
         Route::Explain,
         Route::SaveRequest,
@@ -85,6 +87,7 @@ impl Route {
         Route::Bans,
         Route::Signals,
         Route::Phones,
+        Route::OneTimePassword,
         Route::Healthz,
         Route::Readyz,
         Route::Metrics,
@@ -94,7 +97,7 @@ impl Route {
 
     fn of(path: &str) -> Route {
         let is = |route: &Route| match route {
-            Route::Loans | Route::Bans | Route::Signals | Route::Phones => {
+            Route::Loans | Route::Bans | Route::Signals | Route::Phones | Route::OneTimePassword => {
                 let below = path.strip_prefix(route.path());
                 below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
             }
@@ -118,6 +121,7 @@ impl Route {
             Route::Bans => "/v1/bans",
             Route::Signals => "/v1/signals",
             Route::Phones => "/v1/phones",
+            Route::OneTimePassword => "/one-time-password-sms/v1",
             Route::Healthz => "/healthz",
             Route::Readyz => "/readyz",
             Route::Metrics => "/metrics",
@@ -148,8 +152,8 @@ impl Route {
 }
 
 /// Every status that is answered, as counters name them.
-pub const STATUSES: [u16; 16] =
-    [200, 201, 202, 400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 500, 503];
+pub const STATUSES: [u16; 17] =
+    [200, 201, 202, 204, 400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 500, 503];
 
 /// Answers of one worker by route and status.
 #[derive(Default)]
@@ -208,11 +212,14 @@ impl Desk {
         has_certificate: bool,
     ) -> Result<Answer, Problem> {
         if route == Route::Nothing {
-            let what = "ask /v1/screen, /v1/screen/explain, /aos/saveRequest, /aos/checkRequest, /v1/locations, /device-roaming-status/v1/retrieve, /v1/scorecard, /v1/loans, /v1/bans, /v1/signals, /v1/phones, /oauth2/token, /healthz, /readyz, /metrics or /openapi.json";
+            let what = "ask /v1/screen, /v1/screen/explain, /aos/saveRequest, /aos/checkRequest, /v1/locations, /device-roaming-status/v1/retrieve, /v1/scorecard, /v1/loans, /v1/bans, /v1/signals, /v1/phones, /one-time-password-sms/v1, /oauth2/token, /healthz, /readyz, /metrics or /openapi.json";
             return Err(Problem::new(Kind::NotFound, what));
         }
         if matches!(route, Route::Loans | Route::Token | Route::Bans | Route::Signals | Route::Phones) {
             return self.lending(route, request).await;
+        }
+        if route == Route::OneTimePassword {
+            return Ok(self.one_time_password(request).await);
         }
         let fits = match *request.method() {
             Method::POST => route.is_question(),

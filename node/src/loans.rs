@@ -5,13 +5,20 @@
 
 mod clients;
 mod codes;
+mod limits;
 mod office;
+pub mod operator;
+mod operator_codes;
 mod outgoing;
+mod phones;
 mod rotation;
+mod steps;
 mod store;
 mod suspects;
+mod verifications;
 mod view;
 
+use std::borrow::Cow;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,6 +44,7 @@ pub use suspects::{Suspects, is_suspicious};
 pub use office::needs;
 
 use office::Office;
+use operator::{How, Service};
 
 /// Requests that may wait for the thread.
 const JOBS: usize = 1024;
@@ -65,16 +73,51 @@ pub struct Asked {
 /// What is asked.
 pub enum Command {
     Open(Opening),
-    Look { id: String },
-    SendCode { id: String, address: Option<String> },
-    EnterCode { id: String, purpose: Purpose, code: String },
-    Cancel { id: String },
-    Document { id: String },
-    SetBan { iin: String, phone: Option<Number> },
-    LiftBan { iin: String },
-    SeeBan { iin: String },
-    Scam { phone: Number },
-    PhoneChanged { phone: Number, change: Change, at_ms: i64 },
+    Look {
+        id: String,
+    },
+    SendCode {
+        id: String,
+        address: Option<String>,
+    },
+    EnterCode {
+        id: String,
+        purpose: Purpose,
+        code: String,
+    },
+    Cancel {
+        id: String,
+    },
+    Document {
+        id: String,
+    },
+    SetBan {
+        iin: String,
+        phone: Option<Number>,
+    },
+    LiftBan {
+        iin: String,
+    },
+    SeeBan {
+        iin: String,
+    },
+    Scam {
+        phone: Number,
+    },
+    PhoneChanged {
+        phone: Number,
+        change: Change,
+        at_ms: i64,
+    },
+    /// CAMARA one-time-password-sms; `message` holds `{{code}}`.
+    SendVerification {
+        phone: Number,
+        message: String,
+    },
+    ValidateVerification {
+        id: String,
+        code: String,
+    },
 }
 
 /// A loan applied for; the IIN is checked.
@@ -105,11 +148,32 @@ pub struct Counts {
     pub webhooks_sent: AtomicU64,
     pub sends_failed: AtomicU64,
     pub store_faults: AtomicU64,
+    pub verifications_sent: AtomicU64,
+    pub verifications_right: AtomicU64,
+    pub verifications_wrong: AtomicU64,
+    pub operators: operator::Operators,
 }
 
 impl Counts {
     /// In the form of `/metrics`: name, labels, help, value.
-    pub fn described(&self) -> [(&'static str, &'static str, &'static str, u64); 10] {
+    pub fn described(&self) -> Vec<(&'static str, Cow<'static, str>, &'static str, u64)> {
+        let own = self.own().map(|(name, labels, help, value)| (name, Cow::Borrowed(labels), help, value));
+        let all = Service::ALL.into_iter().flat_map(|service| How::ALL.map(|how| (service, how)));
+        let operators = all.map(|(service, how)| {
+            let labels = format!("api=\"{}\",how=\"{}\"", service.name(), how.name());
+            let help = "Questions to an operator's CAMARA APIs, by API and how they went.";
+            (
+                "qalqan_loans_operator_questions_total",
+                Cow::Owned(labels),
+                help,
+                self.operators.get(service, how),
+            )
+        });
+        own.into_iter().chain(operators).collect()
+    }
+
+    fn own(&self) -> [(&'static str, &'static str, &'static str, u64); 13] {
+        let verifications = "Codes of one-time-password-sms, by what became of them.";
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let ended = "Applications that ended, by how.";
         [
@@ -138,6 +202,24 @@ impl Counts {
                 "Requests that the store failed.",
                 get(&self.store_faults),
             ),
+            (
+                "qalqan_loans_verifications_total",
+                "how=\"sent\"",
+                verifications,
+                get(&self.verifications_sent),
+            ),
+            (
+                "qalqan_loans_verifications_total",
+                "how=\"right\"",
+                verifications,
+                get(&self.verifications_right),
+            ),
+            (
+                "qalqan_loans_verifications_total",
+                "how=\"wrong\"",
+                verifications,
+                get(&self.verifications_wrong),
+            ),
         ]
     }
 }
@@ -162,7 +244,8 @@ impl Loans {
         })?;
         let (jobs, asked) = mpsc::channel(JOBS);
         let counts = Arc::new(Counts::default());
-        let office = Office { setup, suspects, store, counts: counts.clone(), log };
+        let later = Default::default();
+        let office = Office { setup, suspects, store, counts: counts.clone(), log, later };
         let thread = std::thread::Builder::new().name("loans".to_owned());
         let thread = thread.spawn(move || {
             let office = Rc::new(office);
@@ -215,6 +298,10 @@ async fn chores(office: Rc<Office>) {
     let mut forgotten = None;
     loop {
         office.settle_due().await;
+        for question in office.later.take() {
+            let office = office.clone();
+            tokio::task::spawn_local(async move { office.learn(question).await });
+        }
         if forgotten.is_none_or(|at: tokio::time::Instant| at.elapsed() >= FORGET_EVERY) {
             office.forget(now_ms()).await;
             forgotten = Some(tokio::time::Instant::now());

@@ -144,7 +144,7 @@ impl Watch {
                     page.head(name, "counter", help);
                     named = name;
                 }
-                page.raw(name, labels, value);
+                page.raw(name, &labels, value);
             }
         }
         process::write(&mut page);

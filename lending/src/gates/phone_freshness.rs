@@ -35,5 +35,11 @@ pub fn ask(around: &Circumstances, now_ms: i64) -> Answered {
             Lately::Wait => {}
         }
     }
-    worst
+    // A change that is known says more than that something is not.
+    match around.phone_unknown_ms {
+        Some(again_ms) if worst.answer == Answer::Pass => {
+            Answered::wait(Gate::PhoneFreshness, Reason::PhoneNotKnown, Some(again_ms))
+        }
+        _ => worst,
+    }
 }

@@ -9,8 +9,10 @@ use rules::Language;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::operator::{OperatorTable, of_environment};
 use super::{Reader, explain_io};
 use crate::loans::Clients;
+use crate::loans::operator::{Api, Service};
 use crate::tls::read_secret;
 
 #[derive(Deserialize)]
@@ -29,6 +31,10 @@ pub struct LoansTable {
     #[serde(default)]
     pub living_face: Gate,
     pub keep_days: Option<Spanned<u64>>,
+    pub one_time_password: Option<OperatorTable>,
+    pub sim_swap: Option<OperatorTable>,
+    pub call_forwarding: Option<OperatorTable>,
+    pub phone_recheck_min: Option<Spanned<u64>>,
 }
 
 fn loans_db() -> Spanned<String> {
@@ -60,6 +66,13 @@ pub struct Loans {
     pub sms_spool: PathBuf,
     pub asked: Asked,
     pub keep_days: u64,
+    /// Who sends and checks codes in place of texts of our own.
+    pub one_time_password: Option<Arc<Api>>,
+    /// Who is asked what happened to a phone.
+    pub sim_swap: Option<Arc<Api>>,
+    pub call_forwarding: Option<Arc<Api>>,
+    /// What was said of a phone serves a consent for so long.
+    pub phone_recheck_ms: i64,
 }
 
 impl Loans {
@@ -80,26 +93,14 @@ fn words() -> [Words; 3] {
     .map(|text| Words::parse(text).expect("shipped words are tested"))
 }
 
-/// What `env:NAME` stands for, or the text itself.
-fn of_environment(text: &str) -> Result<Option<String>, String> {
-    let Some(name) = text.strip_prefix("env:") else { return Ok(None) };
-    std::env::var(name).map(Some).map_err(|_| format!("no environment variable {name}"))
-}
-
 impl Reader<'_> {
     pub(super) fn loans(&mut self, table: Option<&LoansTable>) -> Option<Loans> {
         let table = table?;
-        let (keys, text) = (&table.keys, table.keys.get_ref());
-        let secret = of_environment(text).and_then(|secret| match secret {
-            Some(secret) => Ok(secret),
-            None => {
-                let bytes = read_secret(&self.base.join(text)).map_err(|what| format!("{text}: {what}"))?;
-                String::from_utf8(bytes).map_err(|_| format!("{text}: not text"))
-            }
+        let keys = &table.keys;
+        let vault = self.secret(keys).map(|secret| {
+            Vault::parse(&secret).map_err(|what| (keys.span(), format!("keys {}: {what}", keys.get_ref())))
         });
-        let vault =
-            secret.and_then(|secret| Vault::parse(&secret).map_err(|what| format!("keys {text}: {what}")));
-        let vault = self.told(vault.map_err(|what| (keys.span(), what)));
+        let vault = vault.and_then(|vault| self.told(vault));
         let store = of_environment(table.store.get_ref()).map_err(|what| (table.store.span(), what));
         let store = self.told(store).map(|found| {
             let store = found.unwrap_or_else(|| table.store.get_ref().clone());
@@ -128,6 +129,19 @@ impl Reader<'_> {
         let rulebook =
             text.and_then(|text| Rulebook::parse(&text).map_err(|what| format!("rulebook {named}: {what}")));
         let rulebook = self.told(rulebook.map_err(|what| (table.rulebook.span(), what)));
+        let is_asked = table.phone_freshness == Gate::Required;
+        for (name, api) in [("sim-swap", &table.sim_swap), ("call-forwarding", &table.call_forwarding)] {
+            if let Some(api) = api.as_ref().filter(|_| !is_asked) {
+                let what = format!(
+                    "[loans.{name}] is asked for a gate that is off: set phone-freshness = \"required\""
+                );
+                self.faults.at(Some(api.url.span()), &what);
+            }
+        }
+        let one_time_password = self.operator(Service::OneTimePassword, table.one_time_password.as_ref());
+        let sim_swap = self.operator(Service::SimSwap, table.sim_swap.as_ref());
+        let call_forwarding = self.operator(Service::CallForwarding, table.call_forwarding.as_ref());
+        let recheck = self.bounded("phone-recheck-min", table.phone_recheck_min.as_ref(), 60, 1..=1440);
         let keep_days = self.bounded("keep-days", table.keep_days.as_ref(), 1825, 1..=36_500);
         Some(Loans {
             store: store?,
@@ -137,11 +151,12 @@ impl Reader<'_> {
             rulebook: rulebook?,
             words: words(),
             sms_spool: self.base.join(table.sms_spool.get_ref()),
-            asked: Asked {
-                phone_freshness: table.phone_freshness == Gate::Required,
-                living_face: table.living_face == Gate::Required,
-            },
+            asked: Asked { phone_freshness: is_asked, living_face: table.living_face == Gate::Required },
             keep_days,
+            one_time_password,
+            sim_swap,
+            call_forwarding,
+            phone_recheck_ms: recheck as i64 * 60_000,
         })
     }
 

@@ -63,7 +63,8 @@ pub struct SendCode {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnteredCode {
-    #[schema(pattern = "^[0-9]{6}$")]
+    /// 6 digits; where an operator sends the codes, what it sends.
+    #[schema(pattern = "^[0-9A-Za-z]{1,10}$")]
     code: String,
 }
 
@@ -221,7 +222,11 @@ fn is_id(text: &str) -> bool {
 }
 
 /// The Idempotency-Key of a request, and the hash of what is asked with it.
-fn repeats(headers: &HeaderMap, path: &str, body: &[u8]) -> Result<Option<(String, String)>, Problem> {
+pub(super) fn repeats(
+    headers: &HeaderMap,
+    path: &str,
+    body: &[u8],
+) -> Result<Option<(String, String)>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().ok().map(|text| text.trim().trim_matches('"'));
     let fine =
@@ -261,7 +266,14 @@ impl Question<'_> {
             }
             (Route::Loans, [_, purpose]) => {
                 let EnteredCode { code } = parse(body)?;
-                if !code::is_code(&code) {
+                let is_code = match self.settings.one_time_password {
+                    None => code::is_code(&code),
+                    // CAMARA: at most 10 characters of the operator's choice.
+                    Some(_) => {
+                        (1..=10).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric())
+                    }
+                };
+                if !is_code {
                     return Err(invalid("code is not of 6 digits"));
                 }
                 let purpose = if *purpose == "confirm" { Purpose::Confirm } else { Purpose::Consent };

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // The functions below only carry descriptions; `http.rs` answers.
 
 mod loans;
+mod one_time_password;
 
 use std::sync::LazyLock;
 
@@ -37,7 +38,8 @@ pub fn openapi() -> &'static str {
         screen, explain, save_request, check_request, locations, roaming_status, scorecard, healthz, readyz, metrics, description,
         loans::open_loan, loans::see_loan, loans::send_code, loans::confirm_loan, loans::consent_loan, loans::cancel_loan,
         loans::loan_document, loans::loan_keys, loans::set_ban, loans::lift_ban, loans::see_ban, loans::scam_signal,
-        loans::phone_changed, loans::access_token
+        loans::phone_changed, loans::access_token,
+        one_time_password::send_one_time_password, one_time_password::validate_one_time_password
     ),
     components(schemas(Question, Verdicts, Explanations, AosCall, AosAnswer, LocationUpdate, Located, Score, ProblemBody, Readiness)),
     modifiers(&Keys)

@@ -12,10 +12,24 @@ use crate::roaming::camara_server::{CamaraError, parse, respond};
 use crate::roaming::feed::parse_updates;
 use crate::store::now_ms;
 
-const CORRELATOR: HeaderName = HeaderName::from_static("x-correlator");
+pub(super) const CORRELATOR: HeaderName = HeaderName::from_static("x-correlator");
 
 fn no_exchange() -> Problem {
     Problem::new(Kind::NotConfigured, "this node is in no exchange: configure [exchange]")
+}
+
+/// An answer of a CAMARA API, its `x-correlator` sent back where it is one.
+pub(super) fn correlated(status: u16, body: Vec<u8>, correlator: Option<HeaderValue>) -> Answer {
+    let mut answer = plain("application/json", body);
+    *answer.status_mut() = StatusCode::from_u16(status).expect("a status");
+    let is_sound = |value: &HeaderValue| {
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:;/<>{}".contains(byte);
+        (1..=256).contains(&value.len()) && value.as_bytes().iter().all(is_plain)
+    };
+    if let Some(correlator) = correlator.filter(is_sound) {
+        answer.headers_mut().insert(CORRELATOR, correlator);
+    }
+    answer
 }
 
 impl Desk {
@@ -71,16 +85,7 @@ impl Desk {
             Ok(found) => found,
             Err(error) => (error.status, error.to_json()),
         };
-        let mut answer = plain("application/json", body);
-        *answer.status_mut() = StatusCode::from_u16(status).expect("a status");
-        let is_sound = |value: &HeaderValue| {
-            let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:;/<>{}".contains(byte);
-            (1..=256).contains(&value.len()) && value.as_bytes().iter().all(is_plain)
-        };
-        if let Some(correlator) = correlator.filter(is_sound) {
-            answer.headers_mut().insert(CORRELATOR, correlator);
-        }
-        answer
+        correlated(status, body, correlator)
     }
 
     async fn roamer(

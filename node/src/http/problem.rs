@@ -30,10 +30,12 @@ pub enum Kind {
     KeyReused,
     TooManyCodes,
     StoreAway,
+    OperatorAway,
+    PhoneNotServed,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 24] = [
+    pub const ALL: [Kind; 26] = [
         Kind::InvalidJson,
         Kind::InvalidCall,
         Kind::NoKey,
@@ -58,6 +60,8 @@ impl Kind {
         Kind::KeyReused,
         Kind::TooManyCodes,
         Kind::StoreAway,
+        Kind::OperatorAway,
+        Kind::PhoneNotServed,
     ];
 
     /// Status code (RFC 9110), the last part of `type`, and title.
@@ -87,6 +91,8 @@ impl Kind {
             Kind::KeyReused => (422, "idempotency-key-reused", "The Idempotency-Key was another request's"),
             Kind::TooManyCodes => (429, "too-many-codes", "Too many one-time codes"),
             Kind::StoreAway => (503, "store-away", "The store does not answer"),
+            Kind::OperatorAway => (503, "operator-away", "The operator does not answer"),
+            Kind::PhoneNotServed => (422, "phone-not-served", "The operator sends nothing to this phone"),
         }
     }
 

@@ -31,10 +31,13 @@ pub enum Scope {
     Signals,
     /// Say that a phone changed.
     Phones,
+    /// Have codes sent and checked, by the name of CAMARA.
+    OneTimePasswords,
 }
 
 impl Scope {
-    pub const ALL: [Scope; 4] = [Scope::Loans, Scope::Bans, Scope::Signals, Scope::Phones];
+    pub const ALL: [Scope; 5] =
+        [Scope::Loans, Scope::Bans, Scope::Signals, Scope::Phones, Scope::OneTimePasswords];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -42,6 +45,7 @@ impl Scope {
             Scope::Bans => "bans",
             Scope::Signals => "signals",
             Scope::Phones => "phones",
+            Scope::OneTimePasswords => "one-time-password-sms:send-validate",
         }
     }
 
@@ -140,7 +144,7 @@ impl Client {
             .split_whitespace()
             .map(|name| {
                 Scope::from_name(name)
-                    .ok_or_else(|| format!("no scope \"{name}\": loans, bans, signals, phones"))
+                    .ok_or_else(|| format!("no scope \"{name}\": {}", Scope::ALL.map(Scope::name).join(", ")))
             })
             .collect();
         let scopes = scopes?;

@@ -1,11 +1,13 @@
 //! One-time codes: sent within limits, entered.
 
-use lending::{Fault as Refused, Limits, Per, Purpose, Use, code};
+use lending::{Fault as Refused, Limits, Purpose, code};
 use serde_json::json;
 
 use super::Client;
+use super::limits::{Counted, too_many};
 use super::office::{Case, Done, Office, Round, problem, refused};
 use super::store::random;
+use crate::config::Loans as Settings;
 use crate::http::Kind;
 
 impl Office {
@@ -23,48 +25,16 @@ impl Office {
             return refused(Refused::WrongState(case.application.state), &case.application);
         };
         let vault = &settings.vault;
-        let scopes: Vec<(Per, Vec<String>)> = [
-            (Per::Number, Some(case.applicant.phone.as_str())),
-            (Per::Creditor, Some(client.id.as_str())),
-            (Per::Address, address),
-        ]
-        .into_iter()
-        .filter_map(|(per, of)| {
-            Some((per, vault.macs(Use::Index, format!("{} {}", per.name(), of?).as_bytes())))
-        })
-        .collect();
-        for rate in &limits.rates {
-            let Some((_, scopes)) = scopes.iter().find(|(per, _)| *per == rate.per) else { continue };
-            let sent = round.unit.codes_since(scopes, now_ms - i64::from(rate.within_s) * 1000).await?;
-            if sent >= rate.most {
-                let (most, per, within_s) = (rate.most, rate.per.name(), rate.within_s);
-                let what =
-                    format!("at most {most} codes per {per} in {within_s} s: wait, then send it again");
-                return problem(Kind::TooManyCodes, what);
-            }
+        let counted = Counted { phone: &case.applicant.phone, client: &client.id, address };
+        if let Some(rate) = round.count_code(&counted).await? {
+            return problem(Kind::TooManyCodes, too_many(rate));
         }
-        let code = loop {
-            if let Some(code) = code::of_random(random()) {
-                break code;
-            }
-        };
+        let code = new_code();
         let hash = code::hash(vault, &bound_to(&case.id, purpose), &code);
         let event = case.application.send_code(hash, limits);
         let event = event.or_else(|fault| refused(fault, &case.application))?;
         case.take(now_ms, event);
-        for (_, scopes) in &scopes {
-            round.unit.code_sent(&scopes[0], now_ms).await?;
-        }
-        let minutes = (limits.code_s / 60).max(1).to_string();
-        let sum = case.application.sum.to_string();
-        let places = [
-            ("creditor", client.name.as_str()),
-            ("sum", &sum),
-            ("currency", &settings.rulebook.currency),
-            ("code", &code),
-            ("minutes", &minutes),
-        ];
-        let text = settings.words(case.application.language).sms(purpose.name(), &places);
+        let text = words_of(settings, case, client, purpose.name(), &code);
         let body = json!({"to": case.applicant.phone, "text": text}).to_string();
         let until_ms = now_ms + i64::from(limits.code_s) * 1000;
         Ok(round.unit.queue("sms", &client.id, &body, now_ms, until_ms).await?)
@@ -90,6 +60,29 @@ impl Office {
         let event = case.application.enter_code(purpose, is_right);
         case.take(round.now_ms, event);
         Ok((!is_right).then_some(left))
+    }
+}
+
+/// The text that brings a code.
+pub(super) fn words_of(settings: &Settings, case: &Case, client: &Client, name: &str, code: &str) -> String {
+    let application = &case.application;
+    let minutes = (settings.rulebook.limits(application.opened_ms).code_s / 60).max(1).to_string();
+    let sum = application.sum.to_string();
+    let places = [
+        ("creditor", client.name.as_str()),
+        ("sum", &sum),
+        ("currency", &settings.rulebook.currency),
+        ("code", code),
+        ("minutes", &minutes),
+    ];
+    settings.words(application.language).sms(name, &places)
+}
+
+pub(super) fn new_code() -> String {
+    loop {
+        if let Some(code) = code::of_random(random()) {
+            break code;
+        }
     }
 }
 

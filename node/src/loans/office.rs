@@ -1,5 +1,6 @@
 //! What is done for each request, within one unit of work of the store.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -9,6 +10,8 @@ use lending::{
 use numbering::Number;
 use serde_json::{Value, json};
 
+use super::operator_codes::{Remote, not_known};
+use super::phones::Question;
 use super::store::{Applicant, Fault, Store, Unit, new_id};
 use super::{Asked, Client, Command, Counts, Opening, Reply, Scope, Suspects, count, view};
 use crate::config::{Loans as Settings, Setup};
@@ -27,6 +30,8 @@ pub struct Office {
     pub store: Store,
     pub counts: Arc<Counts>,
     pub log: fn(&str),
+    /// Questions about phones that nobody waits for.
+    pub later: RefCell<Vec<Question>>,
 }
 
 /// Why a request is not done: nothing of it is kept.
@@ -66,7 +71,7 @@ impl Case {
     }
 
     /// As its creditor sees it.
-    fn shown(&self, settings: &Settings, language: rules::Language) -> serde_json::Value {
+    pub(super) fn shown(&self, settings: &Settings, language: rules::Language) -> serde_json::Value {
         let Case { id, application, applicant, events, .. } = self;
         view::application(settings, language, id, application, applicant, events)
     }
@@ -77,13 +82,26 @@ pub(super) struct Round<'r> {
     pub(super) settings: &'r Settings,
     pub(super) unit: Unit<'r>,
     pub(super) now_ms: i64,
+    /// What an operator is to be asked once this change is done.
+    pub(super) question: Option<Question>,
+    pub(super) remote: Option<Remote>,
+    /// Whether a repeated request is answered with this.
+    pub(super) keeps_answer: bool,
+}
+
+impl<'r> Round<'r> {
+    pub(super) async fn begin(store: &Store, settings: &'r Settings) -> Done<Round<'r>> {
+        let now_ms = now_ms();
+        let unit = store.begin(&settings.vault).await?;
+        Ok(Round { settings, unit, now_ms, question: None, remote: None, keeps_answer: true })
+    }
 }
 
 pub(super) fn problem<T>(kind: Kind, what: impl Into<String>) -> Done<T> {
     Err(Stop::Problem(Problem::new(kind, what)))
 }
 
-fn not_found<T>() -> Done<T> {
+pub(super) fn not_found<T>() -> Done<T> {
     problem(Kind::NotFound, "no application of yours has this id")
 }
 
@@ -104,29 +122,7 @@ impl Office {
         }
     }
 
-    async fn done(&self, settings: &Settings, asked: &Asked) -> Done<(u16, String)> {
-        let now_ms = now_ms();
-        let unit = self.store.begin(&settings.vault).await?;
-        let mut round = Round { settings, unit, now_ms };
-        let client = &asked.client;
-        if let Some((key, hash)) = &asked.repeats {
-            // Two that come at once with one key take turns.
-            round.unit.lock(turn_of(&settings.vault, &format!("{} {key}", client.id))).await?;
-            if let Some((first, status, body)) = round.unit.answered(&client.id, key).await? {
-                let what = "another request was sent with this Idempotency-Key: make a key for each";
-                return if first == *hash { Ok((status, body)) } else { problem(Kind::KeyReused, what) };
-            }
-        }
-        let (status, body) = self.act(&mut round, asked).await?;
-        let body = body.to_string();
-        if let Some((key, hash)) = &asked.repeats {
-            round.unit.keep_answer((&client.id, key, hash), (status, &body), now_ms).await?;
-        }
-        round.unit.commit().await?;
-        Ok((status, body))
-    }
-
-    async fn act(&self, round: &mut Round<'_>, asked: &Asked) -> Done<(u16, Value)> {
+    pub(super) async fn act(&self, round: &mut Round<'_>, asked: &Asked) -> Done<(u16, Value)> {
         let (client, language) = (&asked.client, asked.language);
         match &asked.command {
             Command::Open(opening) => {
@@ -142,12 +138,19 @@ impl Office {
             }
             Command::SendCode { id, address } => {
                 let mut case = self.case(round, client, id, "code").await?;
+                if round.settings.one_time_password.is_some() {
+                    self.ask_to_send(round, &case, client, address.as_deref()).await?;
+                    return Ok(not_known());
+                }
                 self.send_code(round, &mut case, client, address.as_deref()).await?;
                 self.settle(round, &mut case).await?;
                 Ok((202, case.shown(round.settings, language)))
             }
             Command::EnterCode { id, purpose, code } => {
                 let mut case = self.case(round, client, id, purpose.name()).await?;
+                if self.ask_to_validate(round, &case, *purpose, code)? {
+                    return Ok(not_known());
+                }
                 let left = self.enter_code(round, &mut case, *purpose, code)?;
                 self.settle(round, &mut case).await?;
                 match left {
@@ -216,6 +219,12 @@ impl Office {
                 round.unit.look(&client.id, "scam-signal", &subject, round.now_ms).await?;
                 Ok((200, view::scam(self.suspect_call(round, *phone), round.now_ms)))
             }
+            Command::SendVerification { phone, message } => {
+                self.send_verification(round, client, *phone, message).await
+            }
+            Command::ValidateVerification { id, code } => {
+                self.validate_verification(round, client, id, code).await
+            }
             Command::PhoneChanged { phone, change, at_ms } => {
                 round.unit.keep_change(&phone.reveal().to_string(), *change, *at_ms).await?;
                 Ok((
@@ -262,7 +271,7 @@ impl Office {
         Ok(case)
     }
 
-    async fn load(&self, round: &mut Round<'_>, id: &str) -> Done<Option<Case>> {
+    pub(super) async fn load(&self, round: &mut Round<'_>, id: &str) -> Done<Option<Case>> {
         let Some(turn) = round.unit.turn(id).await? else { return Ok(None) };
         round.unit.lock(turn).await?;
         let found = round.unit.load(id).await?;
@@ -278,7 +287,7 @@ impl Office {
     }
 
     /// Lets time and gates do what they do by now, and keeps what is new.
-    async fn settle(&self, round: &mut Round<'_>, case: &mut Case) -> Done<()> {
+    pub(super) async fn settle(&self, round: &mut Round<'_>, case: &mut Case) -> Done<()> {
         let (settings, now_ms) = (round.settings, round.now_ms);
         let limits = settings.rulebook.limits(now_ms);
         if !case.application.state.is_end() {
@@ -290,6 +299,7 @@ impl Office {
                 rulebook: &settings.rulebook,
                 asked: settings.asked,
                 ban: ban.as_ref().map(|(ban, _)| *ban),
+                phone_unknown_ms: self.phone_unknown_ms(round, case).await?,
                 changes: round.unit.changes(&case.applicant.phone).await?,
                 suspect_call: phone.map_or(SuspectCall::None, |phone| self.suspect_call(round, phone)),
                 others: round.unit.others(&case.id, &case.applicant.iin, from_ms).await?,
@@ -377,15 +387,17 @@ impl Office {
         };
         for id in due {
             let moved = async {
-                let unit = self.store.begin(&settings.vault).await?;
-                let mut round = Round { settings, unit, now_ms: now_ms() };
+                let mut round = Round::begin(&self.store, settings).await?;
                 if let Some(mut case) = self.load(&mut round, &id).await? {
                     self.settle(&mut round, &mut case).await?;
                     let limits = settings.rulebook.limits(case.application.opened_ms);
                     let due_ms = case.application.due_ms(limits);
                     round.unit.update(&id, &case.application, due_ms, None).await?;
                 }
-                Ok::<(), Stop>(round.unit.commit().await?)
+                let Round { unit, question, .. } = round;
+                unit.commit().await?;
+                self.later.borrow_mut().extend(question);
+                Ok::<(), Stop>(())
             };
             if let Err(Stop::Store(fault)) = moved.await {
                 count(&self.counts.store_faults);
@@ -408,7 +420,7 @@ impl Office {
 
 /// Whose changes come one after the other: a number of a person or a key, keyed as people are looked up. The last key is the
 /// one that nodes have in common while another is brought in.
-fn turn_of(vault: &Vault, text: &str) -> i64 {
+pub(super) fn turn_of(vault: &Vault, text: &str) -> i64 {
     let mac = vault.macs(Use::Index, text.as_bytes()).pop().unwrap_or_default();
     let hash = journal::sha256(mac.as_bytes());
     i64::from_be_bytes(hash[..8].try_into().expect("8 bytes"))
@@ -436,6 +448,7 @@ pub fn needs(command: &Command) -> Scope {
         Command::SetBan { .. } | Command::LiftBan { .. } | Command::SeeBan { .. } => Scope::Bans,
         Command::Scam { .. } => Scope::Signals,
         Command::PhoneChanged { .. } => Scope::Phones,
+        Command::SendVerification { .. } | Command::ValidateVerification { .. } => Scope::OneTimePasswords,
         _ => Scope::Loans,
     }
 }

@@ -40,6 +40,11 @@ const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS look (at_ms BIGINT NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, subject TEXT NOT NULL)",
 ];
 
+/// With the tables of those who keep something of their own.
+fn schema() -> impl Iterator<Item = &'static &'static str> {
+    SCHEMA.iter().chain(super::phones::SCHEMA).chain(super::verifications::SCHEMA)
+}
+
 /// An open store.
 #[derive(Clone)]
 pub struct Store {
@@ -49,9 +54,9 @@ pub struct Store {
 
 /// A unit of work: dropped, nothing of it is done.
 pub struct Unit<'s> {
-    tx: Transaction<'static, Any>,
+    pub(super) tx: Transaction<'static, Any>,
     is_postgres: bool,
-    vault: &'s Vault,
+    pub(super) vault: &'s Vault,
 }
 
 /// What is sealed with an application.
@@ -116,12 +121,12 @@ impl Store {
             // Nodes that start together make the tables in turn.
             let mut tx = store.pool.begin().await?;
             sqlx::query("SELECT pg_advisory_xact_lock(7237)").execute(&mut *tx).await?;
-            for statement in SCHEMA {
+            for statement in schema() {
                 tx.execute(*statement).await?;
             }
             tx.commit().await?;
         } else {
-            for statement in SCHEMA {
+            for statement in schema() {
                 store.pool.execute(*statement).await?;
             }
         }
@@ -205,6 +210,8 @@ impl Store {
             "DELETE FROM answered WHERE at_ms < $1",
             "DELETE FROM code_sent WHERE at_ms < $1",
             "DELETE FROM outgoing WHERE until_ms < $1",
+            "DELETE FROM verification WHERE sent_ms < $1",
+            "DELETE FROM phone_asked WHERE answered_ms < $1 OR (answered_ms IS NULL AND again_ms < $1)",
             "DELETE FROM ban WHERE lifts_ms < $1",
         ] {
             sqlx::query(statement).bind(served_ms).execute(&mut *tx).await?;
@@ -254,8 +261,8 @@ impl Unit<'_> {
         (status, body): (u16, &str),
         now_ms: i64,
     ) -> Result<()> {
-        let insert =
-            "INSERT INTO answered (client, key, hash, status, sealed, at_ms) VALUES ($1, $2, $3, $4, $5, $6)";
+        let insert = "INSERT INTO answered (client, key, hash, status, sealed, at_ms) VALUES ($1, $2, $3, $4, $5, $6) \
+                      ON CONFLICT (client, key) DO UPDATE SET status = excluded.status, sealed = excluded.sealed";
         sqlx::query(insert)
             .bind(client)
             .bind(key)
@@ -266,6 +273,13 @@ impl Unit<'_> {
             .execute(&mut *self.tx)
             .await
             .map(drop)
+    }
+
+    /// A repeated request is done anew.
+    pub async fn forget_answer(&mut self, client: &str, key: &str) -> Result<()> {
+        let delete =
+            sqlx::query("DELETE FROM answered WHERE client = $1 AND key = $2").bind(client).bind(key);
+        delete.execute(&mut *self.tx).await.map(drop)
     }
 
     pub async fn look(&mut self, who: &str, what: &str, subject: &str, now_ms: i64) -> Result<()> {
@@ -467,22 +481,6 @@ impl Unit<'_> {
                       WHERE excluded.at_ms > phone_change.at_ms";
         let insert = sqlx::query(insert).bind(phone).bind(change.name()).bind(at_ms);
         insert.execute(&mut *self.tx).await.map(drop)
-    }
-
-    /// How many codes were sent in a scope since a moment.
-    pub async fn codes_since(&mut self, scopes: &[String], since_ms: i64) -> Result<u32> {
-        let mut count = 0;
-        for scope in scopes {
-            let select = sqlx::query("SELECT COUNT(*) FROM code_sent WHERE scope = $1 AND at_ms > $2");
-            let row = select.bind(scope).bind(since_ms).fetch_one(&mut *self.tx).await?;
-            count += row.try_get::<i64, _>(0)?;
-        }
-        Ok(count as u32)
-    }
-
-    pub async fn code_sent(&mut self, scope: &str, now_ms: i64) -> Result<()> {
-        let insert = sqlx::query("INSERT INTO code_sent (scope, at_ms) VALUES ($1, $2)").bind(scope);
-        insert.bind(now_ms).execute(&mut *self.tx).await.map(drop)
     }
 
     /// Queues something to be sent once this change is done.
