@@ -81,6 +81,29 @@ fn cooling_off_begins_and_ends_at_the_laws_multiples() {
 }
 
 #[test]
+fn a_phone_that_the_operator_has_not_spoken_of_waits_and_a_known_change_says_more() {
+    let rulebook = rulebook();
+    let mut around = Circumstances {
+        asked: Asked { phone_freshness: true, ..Asked::default() },
+        phone_unknown_ms: Some(NOON + 5_000),
+        ..around(&rulebook)
+    };
+    let application = opened(CreditorClass::Bank, Kind::Unsecured, MCI, NOON);
+    let answered = |around: &Circumstances| {
+        let all = lending::ask(&application, around, NOON);
+        let one = all.into_iter().find(|answered| answered.gate == Gate::PhoneFreshness).unwrap();
+        (one.answer, one.reason, one.until_ms)
+    };
+    assert_eq!(answered(&around), (Answer::Wait, Reason::PhoneNotKnown, Some(NOON + 5_000)));
+    around.changes.insert(Change::SimSwapped, NOON - HOUR);
+    assert_eq!(answered(&around), (Answer::Wait, Reason::SimSwapped, Some(NOON + 71 * HOUR)));
+    around.changes.insert(Change::Forwarded, NOON - HOUR);
+    assert_eq!(answered(&around).1, Reason::CallsForwarded);
+    around.asked.phone_freshness = false;
+    assert_eq!(answered(&around).0, Answer::NotAsked);
+}
+
+#[test]
 fn exempt_loans_do_not_cool() {
     let rulebook = rulebook();
     let around = around(&rulebook);

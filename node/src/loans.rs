@@ -48,7 +48,7 @@ use operator::{How, Service};
 
 /// Requests that may wait for the thread.
 const JOBS: usize = 1024;
-/// Requests worked on at a time.
+/// Changes of the store worked on at a time.
 const AT_ONCE: usize = 64;
 const TICK: Duration = Duration::from_millis(100);
 /// How often what is old is looked for.
@@ -244,8 +244,8 @@ impl Loans {
         })?;
         let (jobs, asked) = mpsc::channel(JOBS);
         let counts = Arc::new(Counts::default());
-        let later = Default::default();
-        let office = Office { setup, suspects, store, counts: counts.clone(), log, later };
+        let (places, later) = (Semaphore::new(AT_ONCE), Default::default());
+        let office = Office { setup, suspects, store, counts: counts.clone(), log, places, later };
         let thread = std::thread::Builder::new().name("loans".to_owned());
         let thread = thread.spawn(move || {
             let office = Rc::new(office);
@@ -268,22 +268,23 @@ async fn run(
     mut asked: mpsc::Receiver<(Asked, oneshot::Sender<Reply>)>,
     stop: Arc<AtomicBool>,
 ) {
-    let places = Rc::new(Semaphore::new(AT_ONCE));
+    // Held by each request that is not answered yet.
+    let under_way = Rc::new(());
     let chores = tokio::task::spawn_local(chores(office.clone()));
     let sending = tokio::task::spawn_local(outgoing::run(office.clone()));
     loop {
         tokio::select! {
             job = asked.recv() => {
                 let Some((asked, reply)) = job else { break };
-                let (office, places) = (office.clone(), places.clone());
+                let (office, is_under_way) = (office.clone(), under_way.clone());
                 tokio::task::spawn_local(async move {
-                    let _place = places.acquire().await;
                     let _ = reply.send(office.answer(&asked).await);
+                    drop(is_under_way);
                 });
             }
             () = tokio::time::sleep(TICK) => {
                 // Workers that answer yet have a second; what is not done then was never answered.
-                if stop.load(Ordering::Relaxed) && Rc::strong_count(&places) == 1 && asked.is_empty() {
+                if stop.load(Ordering::Relaxed) && Rc::strong_count(&under_way) == 1 && asked.is_empty() {
                     break;
                 }
             }

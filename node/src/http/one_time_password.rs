@@ -13,7 +13,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::loans::repeats;
-use super::operators::{CORRELATOR, correlated};
+use super::operators::{CORRELATOR, correlated, is_correlator};
 use super::problem::{Problem, masked};
 use super::{Answer, Desk, Route, UNKNOWN_BODY, is_json, key, read};
 use crate::config::Setup;
@@ -113,6 +113,11 @@ impl Desk {
     async fn verification(&self, request: Request<Incoming>) -> Result<(u16, String), CamaraError> {
         let setup = self.setup();
         let (head, body) = request.into_parts();
+        if head.headers.get(CORRELATOR).is_some_and(|value| !is_correlator(value)) {
+            return Err(invalid(
+                "x-correlator is not of at most 256 letters, digits and - _ : ; . / < > { }.",
+            ));
+        }
         let path = head.uri.path();
         let operation = &path[Route::OneTimePassword.path().len()..];
         if !matches!(operation, "/send-code" | "/validate-code") {

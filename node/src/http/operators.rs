@@ -22,14 +22,16 @@ fn no_exchange() -> Problem {
 pub(super) fn correlated(status: u16, body: Vec<u8>, correlator: Option<HeaderValue>) -> Answer {
     let mut answer = plain("application/json", body);
     *answer.status_mut() = StatusCode::from_u16(status).expect("a status");
-    let is_sound = |value: &HeaderValue| {
-        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:;/<>{}".contains(byte);
-        (1..=256).contains(&value.len()) && value.as_bytes().iter().all(is_plain)
-    };
-    if let Some(correlator) = correlator.filter(is_sound) {
+    if let Some(correlator) = correlator.filter(|value| !value.is_empty() && is_correlator(value)) {
         answer.headers_mut().insert(CORRELATOR, correlator);
     }
     answer
+}
+
+/// `^[a-zA-Z0-9-_:;.\/<>{}]{0,256}$`
+pub(super) fn is_correlator(value: &HeaderValue) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:;/<>{}".contains(byte);
+    value.len() <= 256 && value.as_bytes().iter().all(is_plain)
 }
 
 impl Desk {

@@ -9,6 +9,7 @@ use lending::{
 };
 use numbering::Number;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::operator_codes::{Remote, not_known};
 use super::phones::Question;
@@ -30,6 +31,8 @@ pub struct Office {
     pub store: Store,
     pub counts: Arc<Counts>,
     pub log: fn(&str),
+    /// Changes worked on at a time; who asks an operator holds none.
+    pub places: Semaphore,
     /// Questions about phones that nobody waits for.
     pub later: RefCell<Vec<Question>>,
 }

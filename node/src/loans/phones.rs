@@ -70,7 +70,8 @@ impl Office {
                 continue;
             }
             if known.again_ms <= now_ms {
-                known.again_ms = now_ms + api.timeout.as_millis() as i64 + CLAIM_MS;
+                // Two operations may be needed.
+                known.again_ms = now_ms + 2 * api.timeout.as_millis() as i64 + CLAIM_MS;
                 round.unit.keep_asked(&case.applicant.phone, api.service, known).await?;
                 services.push(api.service);
             }

@@ -51,6 +51,7 @@ impl Office {
         asked: &Asked,
         told: Option<Told>,
     ) -> Done<((u16, String), Option<Question>, Option<Remote>)> {
+        let _place = self.places.acquire().await.expect("never closed");
         let mut round = Round::begin(&self.store, settings).await?;
         let client = &asked.client;
         if let Some((key, hash)) = asked.repeats.as_ref().filter(|_| told.is_none()) {

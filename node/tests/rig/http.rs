@@ -69,6 +69,10 @@ impl Client {
         }
         let status = head.split(' ').nth(1)?.parse().ok()?;
         let answer = Answer { status, head, body: String::new() };
+        // RFC 9110 section 8.6: 204 has neither a body nor its length.
+        if status == 204 {
+            return Some(answer);
+        }
         let mut body = vec![0; answer.header("content-length")?.parse().ok()?];
         self.0.read_exact(&mut body).ok()?;
         Some(Answer { body: String::from_utf8(body).ok()?, ..answer })

@@ -5,6 +5,7 @@ pub mod hop;
 pub mod http;
 pub mod loans;
 pub mod nats;
+pub mod operator;
 pub mod postgres;
 
 use std::fs;
