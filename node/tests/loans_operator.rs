@@ -64,8 +64,8 @@ fn another_node_sends_and_checks_the_codes() {
         let [first, again] = [(); 2].map(|()| gate_.bank(&asked, "code-1", Value::Null));
         assert_eq!((first.status, again.body == first.body), (202, true), "{first:?}");
         let code_of = |text: &str| {
-            let words = text.split(|c: char| !c.is_ascii_digit());
-            words.filter(|word| word.len() == 6).next_back().expect("a code").to_owned()
+            let mut words = text.split(|c: char| !c.is_ascii_digit());
+            words.rfind(|word| word.len() == 6).expect("a code").to_owned()
         };
         let text = operator.text(phone);
         assert!(text.contains("Банк Один") && text.contains("900000.00"), "{text}");

@@ -274,7 +274,9 @@ impl Question<'_> {
                     }
                 };
                 if !is_code {
-                    return Err(invalid("code is not of 6 digits"));
+                    return Err(invalid(
+                        "code is not of 6 digits, or of 1 to 10 letters and digits where an operator sends it",
+                    ));
                 }
                 let purpose = if *purpose == "confirm" { Purpose::Confirm } else { Purpose::Consent };
                 Command::EnterCode { id: id(), purpose, code }
