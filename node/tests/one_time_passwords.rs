@@ -220,6 +220,8 @@ fn bad_input_gets_the_error_that_camara_names() {
     assert_eq!((get.status, get.header("allow")), (405, Some("POST")));
     let none = http.ask(&format!("POST {path} HTTP/1.1\r\nContent-Type: application/json"), fine.to_string());
     assert_eq!((none.status, none.json()["code"].as_str()), (401, Some("UNAUTHENTICATED")));
+    let empty = http.ask(&format!("POST {path} HTTP/1.1\r\nAuthorization: Bearer {token}"), "");
+    assert_eq!((empty.status, empty.json()["code"].as_str()), (400, Some("INVALID_ARGUMENT")));
     let plain = http.ask(&format!("POST {path} HTTP/1.1\r\nAuthorization: Bearer {token}"), fine.to_string());
     assert_eq!((plain.status, plain.json()["code"].as_str()), (415, Some("UNSUPPORTED_MEDIA_TYPE")));
     // Sent again with its Idempotency-Key it is the same code, and one text.

@@ -142,6 +142,9 @@ impl Desk {
             return Err(error(403, "PERMISSION_DENIED", what));
         }
         let body = read(body, UNKNOWN_BODY, setup.http.body).await.map_err(of_problem)?;
+        if body.is_empty() {
+            return Err(invalid("The body is missing."));
+        }
         is_json(&head.headers).map_err(of_problem)?;
         let command = match operation {
             "/send-code" => sending(&setup, parse(&body)?)?,
