@@ -204,6 +204,8 @@ impl Placing {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -225,6 +227,44 @@ mod tests {
         bomb.extend((!crc).to_be_bytes());
         bomb.extend(b"\0\0\0\0IDAT\x35\xaf\x06\x1e");
         assert_eq!(Picture::read(&bomb).err(), Some(PictureFault::TooLarge));
+    }
+
+    /// A whole picture with stripes, in either format.
+    fn whole(format: ImageFormat) -> Vec<u8> {
+        let image = image::RgbImage::from_fn(48, 40, |x, y| image::Rgb([(x * 5) as u8, (y * 6) as u8, (x * y) as u8]));
+        let mut bytes = Cursor::new(Vec::new());
+        DynamicImage::from(image).write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    #[test]
+    fn whole_pictures_are_read() {
+        for format in [ImageFormat::Jpeg, ImageFormat::Png] {
+            let picture = Picture::read(&whole(format)).unwrap();
+            assert_eq!((picture.width, picture.height), (48, 40));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn broken_pictures_are_read_or_refused(
+            is_jpeg in any::<bool>(),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..12),
+            cut in any::<Option<prop::sample::Index>>(),
+        ) {
+            let mut bytes = whole(if is_jpeg { ImageFormat::Jpeg } else { ImageFormat::Png });
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            match Picture::read(&bytes) {
+                Ok(picture) => prop_assert_eq!(picture.rgb.len(), 3 * picture.width * picture.height),
+                Err(fault) => prop_assert!(matches!(fault, PictureFault::NotAPicture | PictureFault::TooLarge)),
+            }
+        }
     }
 
     #[test]
