@@ -198,7 +198,8 @@ impl Engine {
     /// The face as numbers, and whether light and sharpness are enough for that.
     fn embedding(&self, picture: &Picture, marks: &Marks) -> (Embedding, bool) {
         const SIDE: usize = 112;
-        let placing = Placing::fit(&ALIGNED, &marks.five);
+        // Fitted towards the aligned face, as the model was taught; the other way the scale would be another.
+        let placing = Placing::fit(&marks.five, &ALIGNED).inverted();
         let mut input = NdTensor::<f32, 4>::zeros([1, 3, SIDE, SIDE]);
         let mut greys = vec![0.0; SIDE * SIDE];
         picture.warped(&placing, (SIDE, SIDE), |x, y, rgb| {

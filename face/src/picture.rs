@@ -197,6 +197,13 @@ impl Placing {
         }
     }
 
+    /// The way back.
+    pub fn inverted(&self) -> Placing {
+        let square = (self.a * self.a + self.b * self.b).max(1e-12);
+        let (a, b) = (self.a / square, -self.b / square);
+        Placing { a, b, x: b * self.y - a * self.x, y: -b * self.x - a * self.y }
+    }
+
     pub fn of(&self, x: f32, y: f32) -> (f32, f32) {
         (self.a * x - self.b * y + self.x, self.b * x + self.a * y + self.y)
     }
@@ -231,7 +238,9 @@ mod tests {
 
     /// A whole picture with stripes, in either format.
     fn whole(format: ImageFormat) -> Vec<u8> {
-        let image = image::RgbImage::from_fn(48, 40, |x, y| image::Rgb([(x * 5) as u8, (y * 6) as u8, (x * y) as u8]));
+        let image = image::RgbImage::from_fn(48, 40, |x, y| {
+            image::Rgb([(x * 5) as u8, (y * 6) as u8, (x * y) as u8])
+        });
         let mut bytes = Cursor::new(Vec::new());
         DynamicImage::from(image).write_to(&mut bytes, format).unwrap();
         bytes.into_inner()
@@ -274,5 +283,7 @@ mod tests {
         let placing = Placing::fit(&from, &[(3.0, 4.0), (3.0, 6.0), (1.0, 4.0)]);
         let (x, y) = placing.of(1.0, 1.0);
         assert!((x - 1.0).abs() < 1e-4 && (y - 6.0).abs() < 1e-4, "{x} {y}");
+        let (x, y) = placing.inverted().of(1.0, 6.0);
+        assert!((x - 1.0).abs() < 1e-4 && (y - 1.0).abs() < 1e-4, "{x} {y}");
     }
 }
