@@ -81,3 +81,64 @@ pub enum Outcome {
     /// Frames too few, or none with the face at rest.
     TooLittle,
 }
+
+impl Command {
+    pub const ALL: [Command; 7] = [
+        Command::TurnLeft,
+        Command::TurnRight,
+        Command::TiltLeft,
+        Command::TiltRight,
+        Command::Blink,
+        Command::Smile,
+        Command::ComeCloser,
+    ];
+}
+
+impl Embedding {
+    /// Little-endian, four bytes a number.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.iter().flat_map(|number| number.to_le_bytes()).collect()
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Option<Embedding> {
+        let (numbers, rest) = bytes.as_chunks::<4>();
+        rest.is_empty().then(|| Embedding(numbers.iter().map(|number| f32::from_le_bytes(*number)).collect()))
+    }
+}
+
+/// What is compared with what was seen.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Thresholds {}
+
+/// What a session came to, with its scores.
+pub struct Judgement {
+    pub outcome: Outcome,
+    pub similarity: Option<f32>,
+    pub alive: Option<f32>,
+}
+
+/// None is built in yet, so there is none to ask.
+pub enum Engine {}
+
+impl Engine {
+    pub fn see(&self, _picture: &[u8]) -> Result<Seen, PictureFault> {
+        match *self {}
+    }
+
+    pub fn versions(&self) -> Vec<String> {
+        match *self {}
+    }
+
+    pub fn embedding_version(&self) -> String {
+        match *self {}
+    }
+
+    pub fn judge(&self, _: &[Step], _: &[Command], _: &Embedding, _: &Thresholds) -> Judgement {
+        match *self {}
+    }
+
+    pub fn is_done(&self, _: &Step, _: Option<&Step>, _: &Thresholds) -> bool {
+        match *self {}
+    }
+}

@@ -6,6 +6,7 @@
 mod answer;
 mod aos;
 mod asked;
+mod confirm;
 mod connection;
 mod keys;
 mod language;
@@ -19,6 +20,7 @@ mod server;
 mod token;
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -64,6 +66,9 @@ pub enum Route {
     Bans,
     Signals,
     Phones,
+    References,
+    /// Everything of [`confirm`].
+    Confirm,
     Healthz,
     Readyz,
     Metrics,
@@ -72,7 +77,7 @@ pub enum Route {
 }
 
 impl Route {
-    pub const ALL: [Route; 17] = [
+    pub const ALL: [Route; 19] = [
         Route::Screen,
         Route::Explain,
         Route::SaveRequest,
@@ -85,6 +90,8 @@ impl Route {
         Route::Bans,
         Route::Signals,
         Route::Phones,
+        Route::References,
+        Route::Confirm,
         Route::Healthz,
         Route::Readyz,
         Route::Metrics,
@@ -94,7 +101,12 @@ impl Route {
 
     fn of(path: &str) -> Route {
         let is = |route: &Route| match route {
-            Route::Loans | Route::Bans | Route::Signals | Route::Phones => {
+            Route::Loans
+            | Route::Bans
+            | Route::Signals
+            | Route::Phones
+            | Route::References
+            | Route::Confirm => {
                 let below = path.strip_prefix(route.path());
                 below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
             }
@@ -118,6 +130,8 @@ impl Route {
             Route::Bans => "/v1/bans",
             Route::Signals => "/v1/signals",
             Route::Phones => "/v1/phones",
+            Route::References => "/v1/references",
+            Route::Confirm => "/confirm",
             Route::Healthz => "/healthz",
             Route::Readyz => "/readyz",
             Route::Metrics => "/metrics",
@@ -190,9 +204,9 @@ impl Desk {
     }
 
     /// Answers one request; nothing it holds can make this fail.
-    async fn answer(&self, request: Request<Incoming>, has_certificate: bool) -> Answer {
+    async fn answer(&self, request: Request<Incoming>, has_certificate: bool, peer: IpAddr) -> Answer {
         let route = Route::of(request.uri().path());
-        let outcome = self.route(route, request, has_certificate).await;
+        let outcome = self.route(route, request, has_certificate, peer).await;
         let mut answer = outcome.unwrap_or_else(|problem| refusal(route, &problem));
         if self.watch.is_stopping() {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -206,13 +220,21 @@ impl Desk {
         route: Route,
         request: Request<Incoming>,
         has_certificate: bool,
+        peer: IpAddr,
     ) -> Result<Answer, Problem> {
         if route == Route::Nothing {
-            let what = "ask /v1/screen, /v1/screen/explain, /aos/saveRequest, /aos/checkRequest, /v1/locations, /device-roaming-status/v1/retrieve, /v1/scorecard, /v1/loans, /v1/bans, /v1/signals, /v1/phones, /oauth2/token, /healthz, /readyz, /metrics or /openapi.json";
+            let what = "ask /v1/screen, /v1/screen/explain, /aos/saveRequest, /aos/checkRequest, /v1/locations, /device-roaming-status/v1/retrieve, /v1/scorecard, /v1/loans, /v1/bans, /v1/signals, /v1/phones, /v1/references, /confirm, /oauth2/token, /healthz, /readyz, /metrics or /openapi.json";
             return Err(Problem::new(Kind::NotFound, what));
         }
-        if matches!(route, Route::Loans | Route::Token | Route::Bans | Route::Signals | Route::Phones) {
-            return self.lending(route, request).await;
+        match route {
+            Route::Loans
+            | Route::Token
+            | Route::Bans
+            | Route::Signals
+            | Route::Phones
+            | Route::References => return self.lending(route, request).await,
+            Route::Confirm => return self.confirm(request, peer).await,
+            _ => {}
         }
         let fits = match *request.method() {
             Method::POST => route.is_question(),
@@ -407,7 +429,9 @@ fn refusal(route: Route, problem: &Problem) -> Answer {
         Kind::InsufficientScope => {
             Some((header::WWW_AUTHENTICATE, "Bearer realm=\"qalqan\", error=\"insufficient_scope\""))
         }
-        Kind::Stopping | Kind::TooManyConnections | Kind::StoreAway => Some((header::RETRY_AFTER, "1")),
+        Kind::Stopping | Kind::TooManyConnections | Kind::StoreAway | Kind::FacesBusy => {
+            Some((header::RETRY_AFTER, "1"))
+        }
         _ => None,
     };
     if let Some((name, value)) = more {

@@ -141,10 +141,10 @@ impl Watch {
             let mut named = "";
             for (name, labels, help, value) in loans.described() {
                 if name != named {
-                    page.head(name, "counter", help);
+                    page.head(name, if name.ends_with("_total") { "counter" } else { "gauge" }, help);
                     named = name;
                 }
-                page.raw(name, labels, value);
+                page.raw(name, &labels, value);
             }
         }
         process::write(&mut page);

@@ -13,6 +13,8 @@ mod http_contract;
 mod http_peers;
 mod loans;
 mod metrics;
+mod page;
+mod page_face;
 mod proxy_asking;
 mod rig;
 mod traces;

@@ -9,6 +9,7 @@ use rules::Language;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::citizens::{FaceTable, Faces, Page, PageTable};
 use super::{Reader, explain_io};
 use crate::loans::Clients;
 use crate::tls::read_secret;
@@ -29,6 +30,8 @@ pub struct LoansTable {
     #[serde(default)]
     pub living_face: Gate,
     pub keep_days: Option<Spanned<u64>>,
+    pub page: Option<PageTable>,
+    pub face: Option<FaceTable>,
 }
 
 fn loans_db() -> Spanned<String> {
@@ -60,6 +63,8 @@ pub struct Loans {
     pub sms_spool: PathBuf,
     pub asked: Asked,
     pub keep_days: u64,
+    pub page: Option<Page>,
+    pub faces: Option<Faces>,
 }
 
 impl Loans {
@@ -128,6 +133,8 @@ impl Reader<'_> {
         let rulebook =
             text.and_then(|text| Rulebook::parse(&text).map_err(|what| format!("rulebook {named}: {what}")));
         let rulebook = self.told(rulebook.map_err(|what| (table.rulebook.span(), what)));
+        let page = table.page.as_ref().map(|page| self.page(page));
+        let faces = table.face.as_ref().map(|face| self.faces(face));
         let keep_days = self.bounded("keep-days", table.keep_days.as_ref(), 1825, 1..=36_500);
         Some(Loans {
             store: store?,
@@ -142,6 +149,8 @@ impl Reader<'_> {
                 living_face: table.living_face == Gate::Required,
             },
             keep_days,
+            page: page.map_or(Some(None), |page| page.map(Some))?,
+            faces: faces.map_or(Some(None), |faces| faces.map(Some))?,
         })
     }
 

@@ -69,7 +69,7 @@ fn grant(
         Some(names) => {
             let asked: Option<Vec<Scope>> = names.split(' ').map(Scope::from_name).collect();
             let asked = asked.filter(|asked| asked.iter().all(|scope| client.scopes.contains(scope)));
-            asked.ok_or(("invalid_scope", "not of this client: loans, bans, signals, phones"))?
+            asked.ok_or(("invalid_scope", "not of this client: loans, bans, signals, phones, references"))?
         }
     };
     let names: Vec<&str> = scopes.iter().map(|scope| scope.name()).collect();

@@ -31,10 +31,12 @@ pub enum Scope {
     Signals,
     /// Say that a phone changed.
     Phones,
+    /// Keep reference photos.
+    References,
 }
 
 impl Scope {
-    pub const ALL: [Scope; 4] = [Scope::Loans, Scope::Bans, Scope::Signals, Scope::Phones];
+    pub const ALL: [Scope; 5] = [Scope::Loans, Scope::Bans, Scope::Signals, Scope::Phones, Scope::References];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -42,6 +44,7 @@ impl Scope {
             Scope::Bans => "bans",
             Scope::Signals => "signals",
             Scope::Phones => "phones",
+            Scope::References => "references",
         }
     }
 
@@ -140,7 +143,7 @@ impl Client {
             .split_whitespace()
             .map(|name| {
                 Scope::from_name(name)
-                    .ok_or_else(|| format!("no scope \"{name}\": loans, bans, signals, phones"))
+                    .ok_or_else(|| format!("no scope \"{name}\": loans, bans, signals, phones, references"))
             })
             .collect();
         let scopes = scopes?;

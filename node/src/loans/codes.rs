@@ -3,9 +3,11 @@
 use lending::{Fault as Refused, Limits, Per, Purpose, Use, code};
 use serde_json::json;
 
+use sqlx::Row;
+
 use super::Client;
 use super::office::{Case, Done, Office, Round, problem, refused};
-use super::store::random;
+use super::store::{Fault, Unit, random};
 use crate::http::Kind;
 
 impl Office {
@@ -22,39 +24,16 @@ impl Office {
         let Some(purpose) = purpose else {
             return refused(Refused::WrongState(case.application.state), &case.application);
         };
-        let vault = &settings.vault;
-        let scopes: Vec<(Per, Vec<String>)> = [
+        let scopes = [
             (Per::Number, Some(case.applicant.phone.as_str())),
             (Per::Creditor, Some(client.id.as_str())),
             (Per::Address, address),
-        ]
-        .into_iter()
-        .filter_map(|(per, of)| {
-            Some((per, vault.macs(Use::Index, format!("{} {}", per.name(), of?).as_bytes())))
-        })
-        .collect();
-        for rate in &limits.rates {
-            let Some((_, scopes)) = scopes.iter().find(|(per, _)| *per == rate.per) else { continue };
-            let sent = round.unit.codes_since(scopes, now_ms - i64::from(rate.within_s) * 1000).await?;
-            if sent >= rate.most {
-                let (most, per, within_s) = (rate.most, rate.per.name(), rate.within_s);
-                let what =
-                    format!("at most {most} codes per {per} in {within_s} s: wait, then send it again");
-                return problem(Kind::TooManyCodes, what);
-            }
-        }
-        let code = loop {
-            if let Some(code) = code::of_random(random()) {
-                break code;
-            }
-        };
-        let hash = code::hash(vault, &bound_to(&case.id, purpose), &code);
+        ];
+        let code = self.draw(round, &scopes).await?;
+        let hash = code::hash(&settings.vault, &bound_to(&case.id, purpose), &code);
         let event = case.application.send_code(hash, limits);
         let event = event.or_else(|fault| refused(fault, &case.application))?;
         case.take(now_ms, event);
-        for (_, scopes) in &scopes {
-            round.unit.code_sent(&scopes[0], now_ms).await?;
-        }
         let minutes = (limits.code_s / 60).max(1).to_string();
         let sum = case.application.sum.to_string();
         let places = [
@@ -68,6 +47,34 @@ impl Office {
         let body = json!({"to": case.applicant.phone, "text": text}).to_string();
         let until_ms = now_ms + i64::from(limits.code_s) * 1000;
         Ok(round.unit.queue("sms", &client.id, &body, now_ms, until_ms).await?)
+    }
+
+    /// A code that may be sent: within the rates of what it is sent to, which count it.
+    pub(super) async fn draw(&self, round: &mut Round<'_>, scopes: &[(Per, Option<&str>)]) -> Done<String> {
+        let (settings, now_ms) = (round.settings, round.now_ms);
+        let hashed = |(per, of): &(Per, Option<&str>)| {
+            let of = format!("{} {}", per.name(), (*of)?);
+            Some((*per, settings.vault.macs(Use::Index, of.as_bytes())))
+        };
+        let scopes: Vec<(Per, Vec<String>)> = scopes.iter().filter_map(hashed).collect();
+        for rate in &settings.rulebook.limits(now_ms).rates {
+            let Some((_, scopes)) = scopes.iter().find(|(per, _)| *per == rate.per) else { continue };
+            let sent = round.unit.codes_since(scopes, now_ms - i64::from(rate.within_s) * 1000).await?;
+            if sent >= rate.most {
+                let (most, per, within_s) = (rate.most, rate.per.name(), rate.within_s);
+                let what =
+                    format!("at most {most} codes per {per} in {within_s} s: wait, then send it again");
+                return problem(Kind::TooManyCodes, what);
+            }
+        }
+        for (_, scopes) in &scopes {
+            round.unit.code_sent(&scopes[0], now_ms).await?;
+        }
+        loop {
+            if let Some(code) = code::of_random(random()) {
+                return Ok(code);
+            }
+        }
     }
 
     /// None: it was right; else how many tries are left.
@@ -96,4 +103,22 @@ impl Office {
 /// What a code of an application is bound to.
 fn bound_to(id: &str, purpose: Purpose) -> String {
     format!("{id} {}", purpose.name())
+}
+
+impl Unit<'_> {
+    /// How many codes were sent in a scope since a moment.
+    pub async fn codes_since(&mut self, scopes: &[String], since_ms: i64) -> Result<u32, Fault> {
+        let mut count = 0;
+        for scope in scopes {
+            let select = sqlx::query("SELECT COUNT(*) FROM code_sent WHERE scope = $1 AND at_ms > $2");
+            let row = select.bind(scope).bind(since_ms).fetch_one(&mut *self.tx).await?;
+            count += row.try_get::<i64, _>(0)?;
+        }
+        Ok(count as u32)
+    }
+
+    pub async fn code_sent(&mut self, scope: &str, now_ms: i64) -> Result<(), Fault> {
+        let insert = sqlx::query("INSERT INTO code_sent (scope, at_ms) VALUES ($1, $2)").bind(scope);
+        insert.bind(now_ms).execute(&mut *self.tx).await.map(drop)
+    }
 }

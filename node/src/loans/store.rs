@@ -14,6 +14,8 @@ use lending::{Application, Ban, Change, Changes, Event, Other, Sum, Use, Vault};
 use sqlx::any::{AnyPoolOptions, AnyRow};
 use sqlx::{Any, AnyPool, Executor, Row, Transaction};
 
+use super::{links, references};
+
 /// What went wrong in the store, in its own words; no statement holds personal data.
 pub type Fault = sqlx::Error;
 type Result<T> = std::result::Result<T, Fault>;
@@ -40,6 +42,10 @@ const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS look (at_ms BIGINT NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, subject TEXT NOT NULL)",
 ];
 
+fn tables() -> impl Iterator<Item = &'static str> {
+    [SCHEMA, links::TABLES, references::TABLES].into_iter().flatten().copied()
+}
+
 /// An open store.
 #[derive(Clone)]
 pub struct Store {
@@ -49,9 +55,9 @@ pub struct Store {
 
 /// A unit of work: dropped, nothing of it is done.
 pub struct Unit<'s> {
-    tx: Transaction<'static, Any>,
+    pub(super) tx: Transaction<'static, Any>,
     is_postgres: bool,
-    vault: &'s Vault,
+    pub(super) vault: &'s Vault,
 }
 
 /// What is sealed with an application.
@@ -116,13 +122,13 @@ impl Store {
             // Nodes that start together make the tables in turn.
             let mut tx = store.pool.begin().await?;
             sqlx::query("SELECT pg_advisory_xact_lock(7237)").execute(&mut *tx).await?;
-            for statement in SCHEMA {
-                tx.execute(*statement).await?;
+            for statement in tables() {
+                tx.execute(statement).await?;
             }
             tx.commit().await?;
         } else {
-            for statement in SCHEMA {
-                store.pool.execute(*statement).await?;
+            for statement in tables() {
+                store.pool.execute(statement).await?;
             }
         }
         Ok(store)
@@ -190,8 +196,9 @@ impl Store {
         update.execute(&self.pool).await.map(drop)
     }
 
-    /// Forgets what is old: applications that ended before `ended_ms`, the rest that only serves days before `served_ms`.
-    pub async fn forget(&self, ended_ms: i64, served_ms: i64) -> Result<()> {
+    /// Forgets what is old: applications that ended before `ended_ms`, the rest that only serves days before `served_ms`, and
+    /// pictures whose time is over.
+    pub async fn forget(&self, ended_ms: i64, served_ms: i64, now_ms: i64) -> Result<()> {
         let mut tx = self.pool.begin().await?;
         for statement in [
             "DELETE FROM event WHERE application IN (SELECT id FROM application WHERE ended_ms < $1)",
@@ -206,8 +213,16 @@ impl Store {
             "DELETE FROM code_sent WHERE at_ms < $1",
             "DELETE FROM outgoing WHERE until_ms < $1",
             "DELETE FROM ban WHERE lifts_ms < $1",
+            "DELETE FROM link WHERE until_ms < $1",
+            "DELETE FROM session WHERE until_ms < $1",
         ] {
             sqlx::query(statement).bind(served_ms).execute(&mut *tx).await?;
+        }
+        for statement in [
+            "DELETE FROM picture WHERE until_ms < $1",
+            "UPDATE reference SET picture = NULL, picture_until_ms = NULL WHERE picture_until_ms < $1",
+        ] {
+            sqlx::query(statement).bind(now_ms).execute(&mut *tx).await?;
         }
         tx.commit().await
     }
@@ -467,22 +482,6 @@ impl Unit<'_> {
                       WHERE excluded.at_ms > phone_change.at_ms";
         let insert = sqlx::query(insert).bind(phone).bind(change.name()).bind(at_ms);
         insert.execute(&mut *self.tx).await.map(drop)
-    }
-
-    /// How many codes were sent in a scope since a moment.
-    pub async fn codes_since(&mut self, scopes: &[String], since_ms: i64) -> Result<u32> {
-        let mut count = 0;
-        for scope in scopes {
-            let select = sqlx::query("SELECT COUNT(*) FROM code_sent WHERE scope = $1 AND at_ms > $2");
-            let row = select.bind(scope).bind(since_ms).fetch_one(&mut *self.tx).await?;
-            count += row.try_get::<i64, _>(0)?;
-        }
-        Ok(count as u32)
-    }
-
-    pub async fn code_sent(&mut self, scope: &str, now_ms: i64) -> Result<()> {
-        let insert = sqlx::query("INSERT INTO code_sent (scope, at_ms) VALUES ($1, $2)").bind(scope);
-        insert.bind(now_ms).execute(&mut *self.tx).await.map(drop)
     }
 
     /// Queues something to be sent once this change is done.
