@@ -58,16 +58,15 @@ async function failed(refused) {
     console.error(refused);
     return say("said", word("problem-stumble"));
   }
-  const left = refused.body.tries_left;
   if (["link-used", "link-not-known", "no-session"].includes(refused.name)) {
     sessionStorage.removeItem("session");
     broken = refused.name;
   } else {
-    say("said", refused.name === "wrong-code" && left > 0
-      ? filled("problem-wrong-code", { tries: left })
-      : texts[`problem-${refused.name}`] ?? word("problem-stumble"));
     // What is on the screen may be old.
     if (refused.status >= 400 && state) state = await get("state").catch(() => state);
+    const left = refused.body.tries_left ?? state?.code?.tries_left ?? 0;
+    say("said", refused.name !== "wrong-code" ? texts[`problem-${refused.name}`] ?? word("problem-stumble")
+      : left > 0 ? filled("problem-wrong-code", { tries: left }) : word("problem-no-open-code"));
   }
 }
 

@@ -135,7 +135,9 @@ impl Loans {
         let faces = match Faces::start(faces, counts.clone()) {
             Ok(faces) => Some(Arc::new(faces)),
             Err(what) => {
-                if settings.loans.as_ref().is_some_and(|loans| loans.asked.living_face) {
+                let is_meant =
+                    |loans: &Arc<crate::config::Loans>| loans.asked.living_face || loans.faces.is_some();
+                if settings.loans.as_ref().is_some_and(is_meant) {
                     log(&format!("loans: the gate living-face waits, for no face can be judged: {what}"));
                 }
                 None

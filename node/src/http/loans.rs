@@ -20,8 +20,8 @@ use crate::store::now_ms;
 
 /// No body of a loan is longer.
 const BODY: usize = 16 * 1024;
-/// A reference photo of 4 MiB in base64, and some.
-const REFERENCE: usize = 6 * 1024 * 1024;
+/// A reference photo of 2 MiB in base64, and some.
+const REFERENCE: usize = 3 * 1024 * 1024;
 /// A phone's change may be told so late, ms.
 const PAST_MS: i64 = 31 * 86_400_000;
 
@@ -78,7 +78,7 @@ pub struct MakeLink {
 pub struct ReferencePhoto {
     #[schema(pattern = "^[0-9]{12}$")]
     iin: String,
-    /// JPEG or PNG in base64 (RFC 4648 section 4), at most 4 MiB.
+    /// JPEG or PNG in base64 (RFC 4648 section 4), at most 2 MiB.
     #[schema(pattern = "^[A-Za-z0-9+/]+=*$")]
     picture: String,
 }

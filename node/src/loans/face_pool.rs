@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use face::{Command, Embedding, Engine, Outcome, PictureFault, Seen, Step, Thresholds};
+use face::{Command, Embedding, Engine, MODEL_FILES, Outcome, PictureFault, Seen, Step, Thresholds};
 use hyper::body::Bytes;
 use lending::{FaceJudgement, FaceOutcome};
 use tokio::sync::oneshot;
 
-use super::provider::named;
+use crate::config::explain_io;
 use crate::http::{Kind, Problem};
 
 /// Pictures that may wait for each thread.
@@ -24,7 +24,6 @@ struct Job {
 }
 
 pub struct Pool {
-    engine: Arc<Engine>,
     jobs: SyncSender<Job>,
     versions: Vec<String>,
     embedding_model: String,
@@ -33,7 +32,7 @@ pub struct Pool {
 impl Pool {
     /// Loads the models of a directory and starts the threads; the error is a line.
     pub fn start(directory: &Path, threads: usize) -> Result<Pool, String> {
-        let engine = Arc::new(load(directory)?);
+        let engine = Arc::new(load(directory, threads)?);
         let (jobs, waiting) = sync_channel(WAITING * threads);
         let waiting = Arc::new(Mutex::new(waiting));
         for n in 0..threads {
@@ -41,8 +40,9 @@ impl Pool {
             let thread = std::thread::Builder::new().name(format!("face-{n}"));
             thread.spawn(move || work(&engine, &waiting)).map_err(|error| error.to_string())?;
         }
-        let versions = engine.versions();
-        Ok(Pool { jobs, embedding_model: engine.embedding_version(), versions, engine })
+        let versions: Vec<String> = engine.versions().split(", ").map(str::to_owned).collect();
+        let of_embedding = versions.iter().find(|version| version.contains("feature"));
+        Ok(Pool { jobs, embedding_model: of_embedding.cloned().unwrap_or_default(), versions })
     }
 
     /// Looks at a picture; waits for the answer, not for a place in the queue.
@@ -71,11 +71,6 @@ fn work(engine: &Engine, waiting: &Mutex<Receiver<Job>>) {
 }
 
 impl Pool {
-    /// Whether what was seen does what was asked.
-    pub fn is_done(&self, step: &Step, rest: Option<&Step>, thresholds: &Thresholds) -> bool {
-        self.engine.is_done(step, rest, thresholds)
-    }
-
     /// What the steps of a session come to.
     pub fn judge(
         &self,
@@ -84,18 +79,19 @@ impl Pool {
         reference: &Embedding,
         thresholds: &Thresholds,
     ) -> FaceJudgement {
-        let judged = self.engine.judge(steps, commands, reference, thresholds);
+        let judged = face::judge(thresholds, reference, steps);
         let set = serde_json::to_value(thresholds).unwrap_or_default();
         let set = set.as_object().into_iter().flatten();
         let set = set.filter_map(|(name, value)| Some((name.clone(), thousandths(value.as_f64()? as f32))));
+        let is_compared = judged.outcome != Outcome::TooLittle;
         FaceJudgement {
             outcome: outcome(judged.outcome),
-            similarity: judged.similarity.map(thousandths),
-            alive: judged.alive.map(thousandths),
+            similarity: is_compared.then(|| thousandths(judged.similarity)),
+            alive: is_compared.then(|| thousandths(judged.alive)),
             judged_by: "local".to_owned(),
             versions: self.versions.clone(),
             thresholds: set.collect(),
-            commands: commands.iter().map(|command| named(*command)).collect(),
+            commands: commands.iter().map(|command| command.name().to_owned()).collect(),
             pictures: steps.iter().map(|step| step.frames.len() as u32).sum(),
         }
     }
@@ -117,6 +113,14 @@ pub fn thousandths(score: f32) -> i32 {
     if score.is_finite() { (score * 1000.0).round() as i32 } else { 0 }
 }
 
-fn load(_directory: &Path) -> Result<Engine, String> {
-    Err("no engine of faces is built in yet: set a provider".to_owned())
+/// Reads the models of a directory.
+fn load(directory: &Path, threads: usize) -> Result<Engine, String> {
+    let shown = |file: &str, what: &str| format!("models {}: {what}", directory.join(file).display());
+    let mut files = Vec::new();
+    for file in MODEL_FILES {
+        let read = std::fs::read(directory.join(file));
+        files.push(read.map_err(|error| shown(file, &explain_io(&error)))?);
+    }
+    let files = files.try_into().expect("as many as there are names");
+    Engine::load(files, threads).map_err(|fault| shown(fault.file, &fault.what))
 }

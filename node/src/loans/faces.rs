@@ -10,10 +10,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use face::{Command, Embedding, PictureFault, Seen, Step};
+use face::{Command, Embedding, PictureFault, Seen, Step, Thresholds};
 use hyper::body::Bytes;
 use journal::{hex, sha256};
-use lending::FaceJudgement;
+use lending::{FaceJudgement, FaceOutcome};
 use serde_json::{Value, json};
 
 use super::counts::{Counts, count};
@@ -31,15 +31,15 @@ const FORGOTTEN: Duration = Duration::from_secs(300);
 const GRACE: Duration = Duration::from_secs(2);
 /// Pictures that count for a command, at most.
 const FRAMES: usize = 40;
-/// Before a command can be done, so many pictures have to have come.
-const FRAMES_LEAST: usize = 3;
+/// Of the face at rest.
+const FRAMES_REST: usize = 5;
 /// Without an engine of our own a step is done by so many.
 const FRAMES_BLIND: usize = 8;
 /// Bytes of a picture. The page sends 640 pixels, some 60 KiB.
 pub const PICTURE: usize = 512 * 1024;
 /// So many pictures are remembered, so that none counts twice.
 const REMEMBERED: usize = 100_000;
-/// Visual commands of a session.
+/// Visual commands of a session at least.
 const COMMANDS: usize = 3;
 
 /// Who judges, and the sessions under way.
@@ -130,7 +130,7 @@ impl Faces {
         let fresh = FaceSession {
             iin: iin.to_owned(),
             reference,
-            commands: draw(),
+            commands: draw(self.settings.thresholds.commands),
             done: Vec::new(),
             nonce: hex(&random::<16>()),
             shown: Instant::now(),
@@ -191,7 +191,7 @@ impl Faces {
                 Some(seen) => face.frames.push((expected, seen)),
                 None => face.blind += 1,
             }
-            if !face.is_step_done(self.pool.as_ref(), &self.settings) {
+            if !face.is_step_done(self.pool.is_some(), &self.settings.thresholds) {
                 return Ok(Next::Told(json!({"seen": face.frames.len() + face.blind})));
             }
             let command = face.command();
@@ -213,12 +213,15 @@ impl Faces {
 
     /// The session is over: what it comes to.
     async fn end(&self, free: Free<'_>) -> Result<Next, Problem> {
+        let thresholds = &self.settings.thresholds;
         let mut face = {
             let mut sessions = locked(&self.sessions);
             let face = sessions.remove(free.session).ok_or_else(no_session)?;
             self.counts.face_sessions.store(sessions.len() as u64, Ordering::Relaxed);
             face
         };
+        // Enough was seen of the last step, and still it was not done.
+        let is_missed = face.command().is_some() && face.frames.len() >= thresholds.frames;
         if !face.frames.is_empty() {
             let (command, frames) = (face.command(), std::mem::take(&mut face.frames));
             face.done.push(Step { command, frames });
@@ -230,7 +233,11 @@ impl Faces {
             None => {
                 let pool = self.pool.as_ref().expect("one of both");
                 let reference = face.reference.as_ref().expect("looked at when it began");
-                pool.judge(&face.done, &commands, reference, &self.settings.thresholds)
+                let mut judged = pool.judge(&face.done, &commands, reference, thresholds);
+                if is_missed && judged.outcome == FaceOutcome::TooLittle {
+                    judged.outcome = FaceOutcome::CommandMissed;
+                }
+                judged
             }
         };
         let pictures = face.pictures.into_iter().filter(|_| keeps).map(|picture| picture.jpeg.to_vec());
@@ -285,11 +292,16 @@ impl FaceSession {
         self.done.len().checked_sub(1).and_then(|n| self.commands.get(n)).copied()
     }
 
-    fn is_step_done(&self, pool: Option<&Pool>, settings: &config::Faces) -> bool {
-        let Some(pool) = pool else { return self.blind >= FRAMES_BLIND };
-        let step = Step { command: self.command(), frames: self.frames.clone() };
-        let rest = self.done.first();
-        self.frames.len() >= FRAMES_LEAST && pool.is_done(&step, rest, &settings.thresholds)
+    fn is_step_done(&self, has_engine: bool, thresholds: &Thresholds) -> bool {
+        if !has_engine {
+            return self.blind >= FRAMES_BLIND;
+        }
+        let Some(command) = self.command() else {
+            return self.frames.len() >= thresholds.frames.max(FRAMES_REST);
+        };
+        let at_rest = self.done.first().map_or(&[][..], |step| &step.frames);
+        let at_rest: Vec<Seen> = at_rest.iter().map(|(_, seen)| seen.clone()).collect();
+        self.frames.len() >= thresholds.frames && face::is_done(thresholds, command, &at_rest, &self.frames)
     }
 
     /// The step that is asked for now.
@@ -321,10 +333,10 @@ impl Drop for Free<'_> {
 }
 
 /// Different commands in random order.
-fn draw() -> Vec<Command> {
+fn draw(count: usize) -> Vec<Command> {
     let mut left = Command::ALL.to_vec();
     let mut drawn = Vec::new();
-    while drawn.len() < COMMANDS {
+    while drawn.len() < count.clamp(COMMANDS, Command::ALL.len()) {
         // Of 2^32 the remainder favours none of seven by more than one in 10^8.
         let n = u32::from_be_bytes(random()) as usize % left.len();
         drawn.push(left.swap_remove(n));

@@ -117,7 +117,7 @@ impl Office {
         }
     }
 
-    async fn done(&self, settings: &Settings, asked: &Asked) -> Done<(u16, String)> {
+    pub(super) async fn done(&self, settings: &Settings, asked: &Asked) -> Done<(u16, String)> {
         let now_ms = now_ms();
         let unit = self.store.begin(&settings.vault).await?;
         let mut round = Round { settings, unit, now_ms };

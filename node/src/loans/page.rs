@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use lending::{Ban, Event, FaceJudgement, Gate, Limits, Per, Purpose, State, code};
+use lending::{Ban, Event, FaceJudgement, Fault as Refused, Gate, Limits, Per, Purpose, State, code};
 use rules::Language;
 use serde_json::{Value, json};
 
@@ -15,9 +15,10 @@ use super::counts::count;
 use super::links::{Opened, Session};
 use super::office::{Case, Done, Office, Round, problem, refused};
 use super::store::Applicant;
-use super::{Reply, view};
-use crate::config::Page;
+use super::{Asked, Command, Reply, view};
+use crate::config::{Loans as Settings, Page};
 use crate::http::{Kind, Problem};
+use crate::store::now_ms;
 
 /// A question of the page.
 pub struct PageAsked {
@@ -84,48 +85,76 @@ impl Office {
             return Err(Problem::new(Kind::NotConfigured, what));
         };
         let done = async {
-            let unit = self.store.begin(&settings.vault).await?;
-            let mut round = Round { settings, unit, now_ms: crate::store::now_ms() };
-            let (status, body) = self.act_of_page(&mut round, page, asked).await?;
-            round.unit.commit().await?;
-            Ok((status, body.to_string()))
+            if matches!(asked.act, Act::SendCode | Act::EnterCode { .. }) {
+                let (status, body) = self.code_by_page(settings, asked).await?;
+                if status >= 300 {
+                    return Ok((status, body));
+                }
+                let (_, shown) = self.at_page(settings, page, asked, &Act::See).await?;
+                return Ok((status, shown));
+            }
+            self.at_page(settings, page, asked, &asked.act).await
         };
         self.said(done.await)
     }
 
-    async fn act_of_page(&self, round: &mut Round<'_>, page: &Page, asked: &PageAsked) -> Done<(u16, Value)> {
-        if let Act::Open { token } = &asked.act {
+    /// Codes go the way that they go for the creditor, whichever that is, when the session is looked at.
+    async fn code_by_page(&self, settings: &Settings, asked: &PageAsked) -> Done<(u16, String)> {
+        let unit = self.store.begin(&settings.vault).await?;
+        let mut round = Round { settings, unit, now_ms: now_ms() };
+        let session = round.unit.session(&asked.session, round.now_ms).await?.ok_or_else(gone)?;
+        let mut case = self.load(&mut round, &session.application).await?.ok_or_else(gone)?;
+        round.unit.look(WHO, asked.act.name(), &case.id, round.now_ms).await?;
+        self.settle(&mut round, &mut case).await?;
+        round.unit.commit().await?;
+        let id = session.application;
+        let command = match &asked.act {
+            Act::EnterCode { code } => match case.application.purpose() {
+                Some(purpose) => Command::EnterCode { id, purpose, code: code.clone() },
+                None => return refused(Refused::WrongState(case.application.state), &case.application),
+            },
+            _ => Command::SendCode { id, address: asked.address.map(|address| address.to_string()) },
+        };
+        let Some(client) = settings.clients.find(&case.application.creditor).cloned() else {
+            return problem(Kind::NotFound, "the creditor is no client of this node any more");
+        };
+        self.done(settings, &Asked { client, language: asked.language, repeats: None, command }).await
+    }
+
+    async fn at_page(
+        &self,
+        settings: &Settings,
+        page: &Page,
+        asked: &PageAsked,
+        act: &Act,
+    ) -> Done<(u16, String)> {
+        let unit = self.store.begin(&settings.vault).await?;
+        let mut round = Round { settings, unit, now_ms: now_ms() };
+        let (status, body) = self.act_of_page(&mut round, page, asked, act).await?;
+        round.unit.commit().await?;
+        Ok((status, body.to_string()))
+    }
+
+    async fn act_of_page(
+        &self,
+        round: &mut Round<'_>,
+        page: &Page,
+        asked: &PageAsked,
+        act: &Act,
+    ) -> Done<(u16, Value)> {
+        if let Act::Open { token } = act {
             return self.open_page(round, page, token).await;
         }
-        let gone = || Problem::new(Kind::NoSession, "the session is over: ask the creditor for another link");
         let session = round.unit.session(&asked.session, round.now_ms).await?.ok_or_else(gone)?;
         let mut case = self.load(round, &session.application).await?.ok_or_else(gone)?;
-        round.unit.look(WHO, asked.act.name(), &case.id, round.now_ms).await?;
+        round.unit.look(WHO, act.name(), &case.id, round.now_ms).await?;
         self.settle(round, &mut case).await?;
         // Once more, behind whoever had the application before: of two answers at once one sees the other's.
         let session = round.unit.session(&asked.session, round.now_ms).await?.ok_or_else(gone)?;
         let mut more = Value::Null;
         let mut status = 200;
-        match &asked.act {
-            Act::Open { .. } | Act::See => {}
-            Act::SendCode => {
-                let address = asked.address.map(|address| address.to_string());
-                let Some(client) = round.settings.clients.find(&case.application.creditor) else {
-                    return problem(Kind::NotFound, "the creditor is no client of this node any more");
-                };
-                self.send_code(round, &mut case, client, address.as_deref()).await?;
-                status = 202;
-            }
-            Act::EnterCode { code } => {
-                let Some(purpose) = case.application.purpose() else {
-                    return refused(lending::Fault::WrongState(case.application.state), &case.application);
-                };
-                if let Some(left) = self.enter_code(round, &mut case, purpose, code)? {
-                    count(&self.counts.codes_wrong);
-                    self.settle(round, &mut case).await?;
-                    return Ok(wrong_code(left));
-                }
-            }
+        match act {
+            Act::Open { .. } | Act::See | Act::SendCode | Act::EnterCode { .. } => {}
             Act::Deny => {
                 if case.application.state != State::Cancelled {
                     let event = case.application.deny();
@@ -161,7 +190,7 @@ impl Office {
         self.settle(round, &mut case).await?;
         let session = round.unit.session(&asked.session, round.now_ms).await?.ok_or_else(gone)?;
         let mut shown = self.shown_on_page(round, asked.language, &case, &session).await?;
-        match asked.act {
+        match act {
             Act::BeginFace => shown = more,
             Act::FaceJudged { .. } => shown["judged"] = more,
             _ => {}
@@ -374,6 +403,10 @@ impl Office {
         };
         Ok(faces.begin(&session.token, &case.applicant.iin, reference)?)
     }
+}
+
+fn gone() -> Problem {
+    Problem::new(Kind::NoSession, "the session is over: ask the creditor for another link")
 }
 
 /// What the code that lifts a ban is bound to.

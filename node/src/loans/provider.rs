@@ -105,14 +105,8 @@ impl Service {
             judged_by: self.host.clone(),
             versions: said.versions.into_iter().take(16).map(short).collect(),
             thresholds: BTreeMap::new(),
-            commands: commands.iter().map(|command| named(*command)).collect(),
+            commands: commands.iter().map(|command| command.name().to_owned()).collect(),
             pictures: pictures.len() as u32,
         })
     }
-}
-
-/// A command by its name.
-pub fn named(command: Command) -> String {
-    let name = serde_json::to_value(command).ok();
-    name.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
 }
