@@ -1,9 +1,17 @@
 //! Whether the person in front of a camera is alive, does what is asked of him, and is the one of a reference photo.
 //!
 //! [`Engine::see`] reads one picture into what is [`Seen`]; [`judge`] looks at what was seen during the commands of one session.
-//! No I/O: models and pictures are bytes, times are arguments.
+//! No I/O: models and pictures are bytes, times are arguments. docs/face.md says how well it does.
+
+mod engine;
+mod judge;
+mod picture;
 
 use serde::{Deserialize, Serialize};
+
+pub use engine::{Engine, MODEL_FILES, ModelFault};
+pub use judge::{Judgement, Thresholds, is_done, judge};
+pub use picture::{MOST_BYTES, MOST_PIXELS};
 
 /// What a person is asked to do. Left and right are his own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -17,6 +25,30 @@ pub enum Command {
     Blink,
     Smile,
     ComeCloser,
+}
+
+impl Command {
+    pub const ALL: [Command; 7] = [
+        Command::TurnLeft,
+        Command::TurnRight,
+        Command::TiltLeft,
+        Command::TiltRight,
+        Command::Blink,
+        Command::Smile,
+        Command::ComeCloser,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Command::TurnLeft => "turn-left",
+            Command::TurnRight => "turn-right",
+            Command::TiltLeft => "tilt-left",
+            Command::TiltRight => "tilt-right",
+            Command::Blink => "blink",
+            Command::Smile => "smile",
+            Command::ComeCloser => "come-closer",
+        }
+    }
 }
 
 /// Why a picture is of no use. None of them is the engine's own failure.
@@ -36,7 +68,40 @@ pub enum PictureFault {
 
 /// A face as numbers, of length 1; compared by their scalar product.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Embedding(pub Vec<f32>);
+pub struct Embedding(Vec<f32>);
+
+impl Embedding {
+    /// Scaled to length 1; of nothing comes what is like nobody.
+    pub fn of(mut values: Vec<f32>) -> Embedding {
+        let length = values.iter().map(|value| value * value).sum::<f32>().sqrt();
+        if length > 0.0 && length.is_finite() {
+            values.iter_mut().for_each(|value| *value /= length);
+        } else {
+            values.clear();
+        }
+        Embedding(values)
+    }
+
+    /// -1 to 1; 0 between embeddings of different models' sizes.
+    pub fn similarity(&self, other: &Embedding) -> f32 {
+        match self.0.len() == other.0.len() {
+            true => self.0.iter().zip(&other.0).map(|(a, b)| a * b).sum(),
+            false => 0.0,
+        }
+    }
+
+    /// Four bytes a number, little-endian: to be sealed and kept.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Option<Embedding> {
+        let (values, rest) = bytes.as_chunks::<4>();
+        let values: Vec<f32> = values.iter().map(|value| f32::from_le_bytes(*value)).collect();
+        (rest.is_empty() && !values.is_empty() && values.iter().all(|value| value.is_finite()))
+            .then(|| Embedding::of(values))
+    }
+}
 
 /// What one picture shows.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -80,65 +145,4 @@ pub enum Outcome {
     CommandMissed,
     /// Frames too few, or none with the face at rest.
     TooLittle,
-}
-
-impl Command {
-    pub const ALL: [Command; 7] = [
-        Command::TurnLeft,
-        Command::TurnRight,
-        Command::TiltLeft,
-        Command::TiltRight,
-        Command::Blink,
-        Command::Smile,
-        Command::ComeCloser,
-    ];
-}
-
-impl Embedding {
-    /// Little-endian, four bytes a number.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        self.0.iter().flat_map(|number| number.to_le_bytes()).collect()
-    }
-
-    pub fn from_bytes(bytes: &[u8]) -> Option<Embedding> {
-        let (numbers, rest) = bytes.as_chunks::<4>();
-        rest.is_empty().then(|| Embedding(numbers.iter().map(|number| f32::from_le_bytes(*number)).collect()))
-    }
-}
-
-/// What is compared with what was seen.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Thresholds {}
-
-/// What a session came to, with its scores.
-pub struct Judgement {
-    pub outcome: Outcome,
-    pub similarity: Option<f32>,
-    pub alive: Option<f32>,
-}
-
-/// None is built in yet, so there is none to ask.
-pub enum Engine {}
-
-impl Engine {
-    pub fn see(&self, _picture: &[u8]) -> Result<Seen, PictureFault> {
-        match *self {}
-    }
-
-    pub fn versions(&self) -> Vec<String> {
-        match *self {}
-    }
-
-    pub fn embedding_version(&self) -> String {
-        match *self {}
-    }
-
-    pub fn judge(&self, _: &[Step], _: &[Command], _: &Embedding, _: &Thresholds) -> Judgement {
-        match *self {}
-    }
-
-    pub fn is_done(&self, _: &Step, _: Option<&Step>, _: &Thresholds) -> bool {
-        match *self {}
-    }
 }
