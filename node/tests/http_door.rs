@@ -14,6 +14,7 @@ mod http_peers;
 mod loans;
 mod metrics;
 mod page;
+mod page_engine;
 mod page_face;
 mod proxy_asking;
 mod rig;

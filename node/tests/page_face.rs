@@ -71,7 +71,7 @@ fn gate_with(provider: &Provider, more: &str) -> Gate {
 }
 
 /// A citizen who entered his code: the face is awaited.
-fn at_the_camera<'g>(gate: &'g Gate, key: &str, n: u32, phone: &str) -> (String, Citizen<'g>) {
+pub fn at_the_camera<'g>(gate: &'g Gate, key: &str, n: u32, phone: &str) -> (String, Citizen<'g>) {
     let id = gate.open(key, loan(&iin(n), phone, "1000"));
     let citizen = Citizen::open(gate, &link(gate, &id, phone));
     assert_eq!(citizen.post("face", "").problem(), "wrong-state", "the phone comes first");
@@ -81,7 +81,7 @@ fn at_the_camera<'g>(gate: &'g Gate, key: &str, n: u32, phone: &str) -> (String,
     (id, citizen)
 }
 
-fn picture(citizen: &Citizen, nonce: &str, jpeg: &[u8]) -> Answer {
+pub fn picture(citizen: &Citizen, nonce: &str, jpeg: &[u8]) -> Answer {
     let head = format!(
         "POST /confirm/face/{nonce} HTTP/1.1\r\nAuthorization: Bearer {}\r\nContent-Type: image/jpeg",
         citizen.session

@@ -142,7 +142,12 @@ impl Page<'_> {
 
     #[track_caller]
     pub fn wait(&self, expression: &str) {
-        let end = Instant::now() + PATIENCE;
+        self.wait_at_most(expression, PATIENCE.as_secs());
+    }
+
+    #[track_caller]
+    pub fn wait_at_most(&self, expression: &str, seconds: u64) {
+        let end = Instant::now() + Duration::from_secs(seconds);
         while self.value(&format!("Boolean({expression})")) != true {
             assert!(Instant::now() < end, "waited for {expression}; the page shows: {}", self.text());
             std::thread::sleep(Duration::from_millis(50));
