@@ -342,10 +342,10 @@ impl Marks {
         self.roll
     }
 
-    /// A mouth at rest is about 0.75 as wide as the eyes are apart, a broad smile's over 1.0.
+    /// A mouth at rest is about 0.8 as wide as the eyes are apart, a broad smile's 1.05 and more.
     fn smile(&self) -> f32 {
         let width = (self.upright[4].0 - self.upright[3].0).hypot(self.upright[4].1 - self.upright[3].1);
         // Of a face turned away, the eyes' distance shrinks as the mouth does.
-        ((width - 0.7) / 0.4).clamp(0.0, 1.0)
+        ((width - 0.6) / 0.7).clamp(0.0, 1.0)
     }
 }

@@ -40,7 +40,7 @@ impl Default for Thresholds {
             tilt: 12.0,
             closed: 0.35,
             open: 0.65,
-            smile: 0.25,
+            smile: 0.2,
             closer: 1.2,
             frames: 3,
             commands: 3,
