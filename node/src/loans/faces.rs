@@ -29,8 +29,8 @@ const MOST: usize = 500;
 const FORGOTTEN: Duration = Duration::from_secs(300);
 /// On its way a picture may take so long beyond the window.
 const GRACE: Duration = Duration::from_secs(2);
-/// Pictures that count for a command, at most.
-const FRAMES: usize = 40;
+/// One picture in so many ms counts, at most.
+const FRAME_MS: i64 = 200;
 /// Of the face at rest.
 const FRAMES_REST: usize = 5;
 /// Without an engine of our own a step is done by so many.
@@ -155,7 +155,8 @@ impl Faces {
                 return Err(Problem::new(Kind::PictureRefused, what));
             }
             let window = Duration::from_millis(self.settings.command_ms as u64);
-            let is_late = face.shown.elapsed() > window + GRACE || face.frames.len() >= FRAMES;
+            let most = (self.settings.command_ms / FRAME_MS) as usize;
+            let is_late = face.shown.elapsed() > window + GRACE || face.frames.len() >= most;
             if !is_late {
                 self.note(&jpeg)?;
             }
