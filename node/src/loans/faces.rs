@@ -300,7 +300,7 @@ impl FaceSession {
         let Some(command) = self.command() else {
             return self.frames.len() >= thresholds.frames.max(FRAMES_REST);
         };
-        let at_rest = self.done.first().map_or(&[][..], |step| &step.frames);
+        let at_rest = self.done.first().map_or(&[][..], |step| step.frames.as_slice());
         let at_rest: Vec<Seen> = at_rest.iter().map(|(_, seen)| seen.clone()).collect();
         self.frames.len() >= thresholds.frames && face::is_done(thresholds, command, &at_rest, &self.frames)
     }
