@@ -7,7 +7,8 @@ use face::{Embedding, Engine, MODEL_FILES};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let models = args.next().ok_or("see MODELS PICTURE…")?;
-    let read = |file: &str| std::fs::read(format!("{models}/{file}")).map_err(|error| format!("{file}: {error}"));
+    let read =
+        |file: &str| std::fs::read(format!("{models}/{file}")).map_err(|error| format!("{file}: {error}"));
     let files: Vec<Vec<u8>> = MODEL_FILES.iter().map(|file| read(file)).collect::<Result<_, _>>()?;
     let engine = Engine::load(files.try_into().expect("as many"), 1).map_err(|fault| fault.to_string())?;
     println!("{}", engine.versions());

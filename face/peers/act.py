@@ -59,7 +59,7 @@ class Actor:
             side = amount if act == "turn-left" else -amount
             # What stands out moves most: the tip of the nose, less the cheeks and the mouth, not the ears.
             return self.bent(
-                [(self.nose, 0.42 * self.apart, 0.62 * self.apart * side, 0), (self.middle + [0, 0.6 * self.apart], 1.0 * self.apart, 0.2 * self.apart * side, 0)]
+                [(self.nose, 0.42 * self.apart, 0.74 * self.apart * side, 0), (self.middle + [0, 0.6 * self.apart], 1.0 * self.apart, 0.24 * self.apart * side, 0)]
             )
         if act == "smile":
             by = 0.22 * self.apart * amount

@@ -71,8 +71,7 @@ class Models:
         face = cv2.warpAffine(rgb, similarity_to(five, ALIGNED), (112, 112), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         feature = self.run("feature", (face.astype(np.float32) - 127) / 128)[0][0]
         whole = cut(rgb, square(box, 2.7, rgb), 128)
-        alive = softmax(self.run("liveness", whole.astype(np.float32))[0][0])
-        swapped = softmax(self.run("liveness", whole[:, :, ::-1].astype(np.float32))[0][0])
+        alive = softmax(self.run("liveness", whole[:, :, ::-1].astype(np.float32))[0][0])[0]
         eyes = [softmax(self.run("eye", cv2.cvtColor(eye(rgb, points, first), cv2.COLOR_RGB2GRAY) / np.float32(255))[0][0]) for first in (36, 42)]
         across = five[1] - five[0]
         apart = np.hypot(*across)
@@ -85,31 +84,17 @@ class Models:
             "width": float(box[2] - box[0]),
             "size": float((box[2] - box[0]) / rgb.shape[1]),
             "yaw": float(np.degrees(np.arctan(upright[2][0] / 0.55))),
-            "nose": [float(v) for v in upright[2]],
+            "pitch": float(np.degrees(np.arctan((0.60 - upright[2][1]) / 0.55))),
             "roll": float(np.degrees(np.arctan2(across[1], across[0]))),
-            "mouth": float(np.hypot(*(upright[4] - upright[3]))),
-            "lips": lips(points),
-            "ear": aspect(points),
-            "eyes": [float(e[0]) for e in eyes],
-            "alive": [float(v) for v in alive],
-            "swapped": [float(v) for v in swapped],
+            "smile": float(np.clip((np.hypot(*(upright[4] - upright[3])) - 0.6) / 0.7, 0, 1)),
+            "eyes_open": float(np.mean([e[1] for e in eyes])),
+            "alive": float(alive),
             "light": float(light.mean()),
             "sharp": float((np.diff(light, axis=0)[:, :-1] ** 2).mean() / 2 + (np.diff(light, axis=1)[:-1] ** 2).mean() / 2),
             "embedding": (feature / np.linalg.norm(feature)).tolist(),
             "points": points.tolist(),
             "box": [float(v) for v in box],
         }
-
-
-def aspect(points):
-    """How open the eyes are: height by width (Soukupová, Čech 2016)."""
-    one = lambda p: (np.hypot(*(p[1] - p[5])) + np.hypot(*(p[2] - p[4]))) / (2 * np.hypot(*(p[0] - p[3])))
-    return float((one(points[36:42]) + one(points[42:48])) / 2)
-
-
-def lips(points):
-    """How far the corners of the mouth stand above its middle, by its width."""
-    return float((points[[51, 57], 1].mean() - points[[48, 54], 1].mean()) / np.hypot(*(points[54] - points[48])))
 
 
 def square(box, times, rgb):

@@ -197,6 +197,13 @@ impl Placing {
         }
     }
 
+    /// The way back.
+    pub fn inverted(&self) -> Placing {
+        let square = (self.a * self.a + self.b * self.b).max(1e-12);
+        let (a, b) = (self.a / square, -self.b / square);
+        Placing { a, b, x: b * self.y - a * self.x, y: -b * self.x - a * self.y }
+    }
+
     pub fn of(&self, x: f32, y: f32) -> (f32, f32) {
         (self.a * x - self.b * y + self.x, self.b * x + self.a * y + self.y)
     }
@@ -204,6 +211,8 @@ impl Placing {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -227,6 +236,46 @@ mod tests {
         assert_eq!(Picture::read(&bomb).err(), Some(PictureFault::TooLarge));
     }
 
+    /// A whole picture with stripes, in either format.
+    fn whole(format: ImageFormat) -> Vec<u8> {
+        let image = image::RgbImage::from_fn(48, 40, |x, y| {
+            image::Rgb([(x * 5) as u8, (y * 6) as u8, (x * y) as u8])
+        });
+        let mut bytes = Cursor::new(Vec::new());
+        DynamicImage::from(image).write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    #[test]
+    fn whole_pictures_are_read() {
+        for format in [ImageFormat::Jpeg, ImageFormat::Png] {
+            let picture = Picture::read(&whole(format)).unwrap();
+            assert_eq!((picture.width, picture.height), (48, 40));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn broken_pictures_are_read_or_refused(
+            is_jpeg in any::<bool>(),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..12),
+            cut in any::<Option<prop::sample::Index>>(),
+        ) {
+            let mut bytes = whole(if is_jpeg { ImageFormat::Jpeg } else { ImageFormat::Png });
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            match Picture::read(&bytes) {
+                Ok(picture) => prop_assert_eq!(picture.rgb.len(), 3 * picture.width * picture.height),
+                Err(fault) => prop_assert!(matches!(fault, PictureFault::NotAPicture | PictureFault::TooLarge)),
+            }
+        }
+    }
+
     #[test]
     fn a_placing_takes_points_where_they_belong() {
         // A quarter turn, twice as large, moved by (3, 4).
@@ -234,5 +283,7 @@ mod tests {
         let placing = Placing::fit(&from, &[(3.0, 4.0), (3.0, 6.0), (1.0, 4.0)]);
         let (x, y) = placing.of(1.0, 1.0);
         assert!((x - 1.0).abs() < 1e-4 && (y - 6.0).abs() < 1e-4, "{x} {y}");
+        let (x, y) = placing.inverted().of(1.0, 6.0);
+        assert!((x - 1.0).abs() < 1e-4 && (y - 1.0).abs() < 1e-4, "{x} {y}");
     }
 }
