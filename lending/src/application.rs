@@ -13,6 +13,7 @@
 use rules::Language;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::face::{FaceJudgement, FaceOutcome};
 use crate::gate::{Answer, Answered, Circumstances, Gate, Reason, ask, names};
 use crate::gates::cooling_off;
 use crate::rulebook::Limits;
@@ -106,6 +107,11 @@ pub enum Event {
         purpose: Purpose,
     },
     PhoneConfirmed,
+    /// The applicant's face was looked at.
+    FaceJudged {
+        #[serde(flatten)]
+        judgement: FaceJudgement,
+    },
     LoanConfirmed {
         cooling_until_ms: Option<i64>,
     },
@@ -117,6 +123,8 @@ pub enum Event {
         reason: Reason,
     },
     ApplicationCancelled,
+    /// The person whose phone it is says that he did not ask for it.
+    ApplicationDenied,
     ApplicationExpired,
     ContractVoided,
 }
@@ -129,12 +137,14 @@ impl Event {
             Event::CodeSent { .. } => "code_sent",
             Event::CodeMismatched { .. } => "code_mismatched",
             Event::PhoneConfirmed => "phone_confirmed",
+            Event::FaceJudged { .. } => "face_judged",
             Event::LoanConfirmed { .. } => "loan_confirmed",
             Event::CoolingOffEnded => "cooling_off_ended",
             Event::SecondConsentGiven => "second_consent_given",
             Event::LoanApproved => "loan_approved",
             Event::LoanRefused { .. } => "loan_refused",
             Event::ApplicationCancelled => "application_cancelled",
+            Event::ApplicationDenied => "application_denied",
             Event::ApplicationExpired => "application_expired",
             Event::ContractVoided => "contract_voided",
         }
@@ -189,6 +199,8 @@ pub struct Application {
     codes: [u32; 2],
     /// When the first consent was given.
     pub confirmed_ms: Option<i64>,
+    pub face_matched_ms: Option<i64>,
+    pub face_failures: u32,
     pub cooling_until_ms: Option<i64>,
     pub consented_ms: Option<i64>,
     pub ended_ms: Option<i64>,
@@ -219,6 +231,8 @@ impl Application {
             code: None,
             codes: [0; 2],
             confirmed_ms: None,
+            face_matched_ms: None,
+            face_failures: 0,
             cooling_until_ms: None,
             consented_ms: None,
             ended_ms: None,
@@ -268,6 +282,12 @@ impl Application {
                 self.code = None;
                 self.confirmed_ms = Some(at_ms);
             }
+            Event::FaceJudged { judgement } => {
+                self.face_failures += u32::from(judgement.outcome.is_failed_try());
+                if judgement.outcome == FaceOutcome::Matched {
+                    self.face_matched_ms = Some(at_ms);
+                }
+            }
             Event::LoanConfirmed { cooling_until_ms } => {
                 self.cooling_until_ms = *cooling_until_ms;
                 if cooling_until_ms.is_some() {
@@ -284,7 +304,7 @@ impl Application {
                 self.refused_by = Some((*gate, *reason));
                 self.end(State::Refused, at_ms);
             }
-            Event::ApplicationCancelled => self.end(State::Cancelled, at_ms),
+            Event::ApplicationCancelled | Event::ApplicationDenied => self.end(State::Cancelled, at_ms),
             Event::ApplicationExpired => self.end(State::Expired, at_ms),
             Event::ContractVoided => self.end(State::Void, at_ms),
         }
@@ -369,6 +389,30 @@ impl Application {
             true => Err(Fault::WrongState(self.state)),
             false => Ok(Event::ApplicationCancelled),
         }
+    }
+
+    /// The person whose phone it is did not ask for this loan.
+    pub fn deny(&self) -> Result<Event, Fault> {
+        match self.state.is_end() {
+            true => Err(Fault::WrongState(self.state)),
+            false => Ok(Event::ApplicationDenied),
+        }
+    }
+
+    /// Takes up what a look at the face came to, where the gate waits for one.
+    pub fn judge_face(&self, judgement: FaceJudgement) -> Result<Event, Fault> {
+        match self.is_face_awaited() {
+            true => Ok(Event::FaceJudged { judgement }),
+            false => Err(Fault::WrongState(self.state)),
+        }
+    }
+
+    /// The phone is confirmed, and the face is what the gate waits for.
+    pub fn is_face_awaited(&self) -> bool {
+        let waits = |answered: &Answered| {
+            answered.gate == Gate::LivingFace && answered.reason == Reason::FaceNotShown
+        };
+        self.state == State::Confirming && self.confirmed_ms.is_some() && self.gates.iter().any(waits)
     }
 
     /// When an application that has not ended changes by time alone, at the latest.

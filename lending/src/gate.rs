@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::application::Application;
 use crate::ban::Ban;
+use crate::face::FaceReady;
 use crate::gates;
 use crate::rulebook::Rulebook;
 use crate::sum::Sum;
@@ -72,6 +73,10 @@ names! {
         NoSuspiciousCall = "no-suspicious-call",
         CallWithSuspect = "call-with-suspect",
         CallsNotKnown = "calls-not-known",
+        FaceNotShown = "face-not-shown",
+        FaceMatched = "face-matched",
+        FaceTriesUsedUp = "face-tries-used-up",
+        NoReferencePhoto = "no-reference-photo",
         FewCreditors = "few-creditors",
         ManyCreditors = "many-creditors",
         Exempt = "exempt",
@@ -156,6 +161,7 @@ pub struct Circumstances<'a> {
     /// The operator has not said yet what happened to the phone, and is asked again at this moment; none: all is said.
     pub phone_unknown_ms: Option<i64>,
     pub suspect_call: SuspectCall,
+    pub face: FaceReady,
     /// Of the person's local day and of the hours that `several` names.
     pub others: Vec<Other>,
 }
@@ -167,7 +173,7 @@ pub fn ask(application: &Application, around: &Circumstances, now_ms: i64) -> Ve
         gates::phone_possession::ask(application, around),
         gates::phone_freshness::ask(around, now_ms),
         gates::suspicious_call::ask(around, now_ms),
-        gates::living_face::ask(around),
+        gates::living_face::ask(application, around),
         gates::several_applications::ask(application, around, now_ms),
         gates::cooling_off::ask(application, around),
     ]

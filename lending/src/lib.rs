@@ -8,6 +8,7 @@ mod application;
 mod ban;
 pub mod code;
 pub mod document;
+mod face;
 mod gate;
 mod gates;
 mod iin;
@@ -17,6 +18,7 @@ mod vault;
 
 pub use application::{Application, CreditorClass, Event, Fault, Kind, Purpose, State};
 pub use ban::Ban;
+pub use face::{FaceJudgement, FaceOutcome, FaceReady};
 pub use gate::{
     Answer, Answered, Asked, Change, Changes, Circumstances, Gate, Other, Reason, SuspectCall, ask,
 };

@@ -57,10 +57,21 @@ pub struct Limits {
     pub consent_h: u32,
     pub ban_lift_h: u32,
     pub suspicious_call_min: u32,
+    pub face: Face,
     pub several: Several,
     pub phone: Phone,
     pub cooling_off: CoolingOff,
     pub rates: Vec<Rate>,
+}
+
+/// How often a face may be shown for one application.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Face {
+    /// So many failed tries refuse.
+    pub tries: u32,
+    /// Looks begun, also those that came to nothing.
+    pub starts: u32,
 }
 
 /// At how many creditors within how many hours an application waits.
@@ -179,6 +190,9 @@ impl Rulebook {
             let has_bound = |step: &Step| step.from_mci.is_some() != step.above_mci.is_some();
             if !limits.cooling_off.steps.iter().all(has_bound) {
                 return Err("cooling-off: each step has either from-mci or above-mci".to_owned());
+            }
+            if limits.face.tries == 0 || limits.face.starts < limits.face.tries {
+                return Err("face: tries is at least 1, starts at least tries".to_owned());
             }
             if limits.code_s == 0 || limits.code_tries == 0 || limits.codes == 0 {
                 return Err("code-s, code-tries and codes are at least 1".to_owned());

@@ -1,8 +1,8 @@
 //! The table of rules of a loan, row by row: expectations are sums in MCI and hours as the law says them.
 
 use lending::{
-    Answer, Application, Asked, Ban, Change, Changes, Circumstances, CreditorClass, Event, Gate, Kind, Other,
-    Purpose, Reason, Rulebook, State, Sum, SuspectCall,
+    Answer, Application, Asked, Ban, Change, Changes, Circumstances, CreditorClass, Event, FaceJudgement,
+    FaceOutcome, FaceReady, Gate, Kind, Other, Purpose, Reason, Rulebook, State, Sum, SuspectCall,
 };
 use rules::Language;
 
@@ -37,6 +37,7 @@ fn around(rulebook: &Rulebook) -> Circumstances<'_> {
         changes: Changes::new(),
         phone_unknown_ms: None,
         suspect_call: SuspectCall::None,
+        face: FaceReady::NotConfigured,
         others: Vec::new(),
     }
 }
@@ -332,4 +333,81 @@ fn nobody_confirms_and_it_expires() {
     application.settle(&around, NOON + 24 * HOUR);
     assert_eq!(application.state, State::Expired);
     assert_eq!(application.cancel(), Err(lending::Fault::WrongState(State::Expired)));
+}
+
+fn judgement(outcome: FaceOutcome) -> FaceJudgement {
+    FaceJudgement {
+        outcome,
+        similarity: Some(700),
+        alive: Some(900),
+        judged_by: "local".to_owned(),
+        versions: vec!["detector 1".to_owned()],
+        thresholds: [("similarity".to_owned(), 500)].into(),
+        commands: vec!["turn-left".to_owned(), "smile".to_owned(), "blink".to_owned()],
+        pictures: 30,
+    }
+}
+
+/// Three failed tries refuse; a look at which nothing could be seen is none; a match passes and stays.
+#[test]
+fn a_face_is_matched_or_its_tries_are_used_up() {
+    let rulebook = rulebook();
+    let mut around = around(&rulebook);
+    around.asked.living_face = true;
+    let fresh = || opened(CreditorClass::Bank, Kind::Goods, MCI, NOON);
+    let said = |application: &Application| {
+        let answered = application.gates.iter().find(|answered| answered.gate == Gate::LivingFace).unwrap();
+        (answered.answer, answered.reason)
+    };
+
+    let mut early = fresh();
+    early.settle(&around, NOON);
+    assert!(early.judge_face(judgement(FaceOutcome::Matched)).is_err(), "the phone comes first");
+
+    let confirmed = |around: &Circumstances| {
+        let mut application = fresh();
+        application.settle(around, NOON);
+        application.apply(NOON, &Event::PhoneConfirmed);
+        application.settle(around, NOON);
+        application
+    };
+    for (face, reason) in [
+        (FaceReady::NotConfigured, Reason::NotConfigured),
+        (FaceReady::NoReference, Reason::NoReferencePhoto),
+    ] {
+        around.face = face;
+        let application = confirmed(&around);
+        assert_eq!(said(&application), (Answer::Wait, reason));
+        assert!(application.judge_face(judgement(FaceOutcome::Matched)).is_err());
+    }
+    around.face = FaceReady::Ready;
+    let mut application = confirmed(&around);
+    assert_eq!(said(&application), (Answer::Wait, Reason::FaceNotShown));
+    let mut take = |outcome| {
+        let event = application.judge_face(judgement(outcome)).unwrap();
+        application.apply(NOON, &event);
+        application.settle(&around, NOON);
+        (application.state, said(&application))
+    };
+    let waits = (State::Confirming, (Answer::Wait, Reason::FaceNotShown));
+    for outcome in [FaceOutcome::NotTheSame, FaceOutcome::TooLittle, FaceOutcome::CommandMissed] {
+        assert_eq!(take(outcome), waits);
+    }
+    assert_eq!(
+        take(FaceOutcome::NotAlive),
+        (State::Refused, (Answer::Refuse, Reason::FaceTriesUsedUp)),
+        "the third failed try"
+    );
+
+    let mut application = confirmed(&around);
+    let event = application.judge_face(judgement(FaceOutcome::Matched)).unwrap();
+    let kept = serde_json::to_string(&event).unwrap();
+    assert_eq!(serde_json::from_str::<Event>(&kept).unwrap(), event);
+    application.apply(NOON, &event);
+    around.face = FaceReady::NoReference;
+    application.settle(&around, NOON);
+    assert_eq!(
+        (application.state, said(&application)),
+        (State::Approved, (Answer::Pass, Reason::FaceMatched))
+    );
 }

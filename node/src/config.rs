@@ -1,5 +1,6 @@
 //! `qalqan.toml` and everything it names, read whole: a [`Setup`], or every fault with its place.
 
+mod citizens;
 mod exchange;
 mod faults;
 mod file;
@@ -25,6 +26,7 @@ use numbering::{Dialling, Plan};
 use rules::{Language, Modes};
 use screening::{Cap, ListName, Lists, Policy, Trunk};
 
+pub use citizens::{Faces, Page, Provider};
 pub use exchange::{Credential, Exchange, Member};
 pub use faults::{Fault, Faults};
 pub use file::{Allow, Marks, UnknownSource, Way};

@@ -6,6 +6,7 @@
 mod answer;
 mod aos;
 mod asked;
+mod confirm;
 mod connection;
 mod keys;
 mod language;
@@ -20,6 +21,7 @@ mod server;
 mod token;
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -66,6 +68,9 @@ pub enum Route {
     Signals,
     Phones,
     OneTimePassword,
+    References,
+    /// Everything of [`confirm`].
+    Confirm,
     Healthz,
     Readyz,
     Metrics,
@@ -74,7 +79,7 @@ pub enum Route {
 }
 
 impl Route {
-    pub const ALL: [Route; 18] = [
+    pub const ALL: [Route; 20] = [
         Route::Screen,
         Route::Explain,
         Route::SaveRequest,
@@ -88,6 +93,8 @@ impl Route {
         Route::Signals,
         Route::Phones,
         Route::OneTimePassword,
+        Route::References,
+        Route::Confirm,
         Route::Healthz,
         Route::Readyz,
         Route::Metrics,
@@ -97,7 +104,13 @@ impl Route {
 
     fn of(path: &str) -> Route {
         let is = |route: &Route| match route {
-            Route::Loans | Route::Bans | Route::Signals | Route::Phones | Route::OneTimePassword => {
+            Route::Loans
+            | Route::Bans
+            | Route::Signals
+            | Route::Phones
+            | Route::OneTimePassword
+            | Route::References
+            | Route::Confirm => {
                 let below = path.strip_prefix(route.path());
                 below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
             }
@@ -122,6 +135,8 @@ impl Route {
             Route::Signals => "/v1/signals",
             Route::Phones => "/v1/phones",
             Route::OneTimePassword => "/one-time-password-sms/v1",
+            Route::References => "/v1/references",
+            Route::Confirm => "/confirm",
             Route::Healthz => "/healthz",
             Route::Readyz => "/readyz",
             Route::Metrics => "/metrics",
@@ -194,9 +209,9 @@ impl Desk {
     }
 
     /// Answers one request; nothing it holds can make this fail.
-    async fn answer(&self, request: Request<Incoming>, has_certificate: bool) -> Answer {
+    async fn answer(&self, request: Request<Incoming>, has_certificate: bool, peer: IpAddr) -> Answer {
         let route = Route::of(request.uri().path());
-        let outcome = self.route(route, request, has_certificate).await;
+        let outcome = self.route(route, request, has_certificate, peer).await;
         let mut answer = outcome.unwrap_or_else(|problem| refusal(route, &problem));
         if self.watch.is_stopping() {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -210,16 +225,22 @@ impl Desk {
         route: Route,
         request: Request<Incoming>,
         has_certificate: bool,
+        peer: IpAddr,
     ) -> Result<Answer, Problem> {
         if route == Route::Nothing {
-            let what = "ask /v1/screen, /v1/screen/explain, /aos/saveRequest, /aos/checkRequest, /v1/locations, /device-roaming-status/v1/retrieve, /v1/scorecard, /v1/loans, /v1/bans, /v1/signals, /v1/phones, /one-time-password-sms/v1, /oauth2/token, /healthz, /readyz, /metrics or /openapi.json";
+            let what = "ask /v1/screen, /v1/screen/explain, /aos/saveRequest, /aos/checkRequest, /v1/locations, /device-roaming-status/v1/retrieve, /v1/scorecard, /v1/loans, /v1/bans, /v1/signals, /v1/phones, /v1/references, /confirm, /one-time-password-sms/v1, /oauth2/token, /healthz, /readyz, /metrics or /openapi.json";
             return Err(Problem::new(Kind::NotFound, what));
         }
-        if matches!(route, Route::Loans | Route::Token | Route::Bans | Route::Signals | Route::Phones) {
-            return self.lending(route, request).await;
-        }
-        if route == Route::OneTimePassword {
-            return Ok(self.one_time_password(request).await);
+        match route {
+            Route::Loans
+            | Route::Token
+            | Route::Bans
+            | Route::Signals
+            | Route::Phones
+            | Route::References => return self.lending(route, request).await,
+            Route::Confirm => return self.confirm(request, peer).await,
+            Route::OneTimePassword => return Ok(self.one_time_password(request).await),
+            _ => {}
         }
         let fits = match *request.method() {
             Method::POST => route.is_question(),
@@ -414,7 +435,9 @@ fn refusal(route: Route, problem: &Problem) -> Answer {
         Kind::InsufficientScope => {
             Some((header::WWW_AUTHENTICATE, "Bearer realm=\"qalqan\", error=\"insufficient_scope\""))
         }
-        Kind::Stopping | Kind::TooManyConnections | Kind::StoreAway => Some((header::RETRY_AFTER, "1")),
+        Kind::Stopping | Kind::TooManyConnections | Kind::StoreAway | Kind::FacesBusy => {
+            Some((header::RETRY_AFTER, "1"))
+        }
         _ => None,
     };
     if let Some((name, value)) = more {

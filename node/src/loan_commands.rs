@@ -47,7 +47,7 @@ pub struct ClientArgs {
     /// Of a creditor: bank or microfinance
     #[arg(long, default_value = "", hide_default_value = true)]
     class: String,
-    /// loans, bans, signals, phones
+    /// loans, bans, signals, phones, references
     #[arg(long, value_delimiter = ',', default_value = "loans")]
     scopes: Vec<String>,
     /// Where changes of its applications are posted

@@ -5,12 +5,19 @@
 
 mod clients;
 mod codes;
+mod counts;
+mod face_pool;
+mod faces;
 mod limits;
+mod links;
 mod office;
 pub mod operator;
 mod operator_codes;
 mod outgoing;
+mod page;
 mod phones;
+mod provider;
+mod references;
 mod rotation;
 mod steps;
 mod store;
@@ -18,11 +25,10 @@ mod suspects;
 mod verifications;
 mod view;
 
-use std::borrow::Cow;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -38,13 +44,17 @@ use crate::http::Problem;
 use crate::store::now_ms;
 
 pub use clients::{Client, Clients, New, Scope, TOKEN_S, add as add_client, replace};
+pub use counts::Counts;
+pub use faces::{Faces, Next, PICTURE};
+pub use links::hash_of;
+pub use page::{Act, PageAsked};
+pub use references::Reference;
 pub use store::{Store, random};
 pub use suspects::{Suspects, is_suspicious};
 
 pub use office::needs;
 
 use office::Office;
-use operator::{How, Service};
 
 /// Requests that may wait for the thread.
 const JOBS: usize = 1024;
@@ -57,8 +67,15 @@ const FORGET_EVERY: Duration = Duration::from_secs(3600);
 /// A line to the thread.
 #[derive(Clone)]
 pub struct Loans {
-    jobs: mpsc::Sender<(Asked, oneshot::Sender<Reply>)>,
+    jobs: mpsc::Sender<(Job, oneshot::Sender<Reply>)>,
+    /// Who judges faces; none: nobody.
+    pub faces: Option<Arc<Faces>>,
     pub counts: Arc<Counts>,
+}
+
+enum Job {
+    Creditor(Asked),
+    Citizen(PageAsked),
 }
 
 /// Who asks for what.
@@ -118,6 +135,17 @@ pub enum Command {
         id: String,
         code: String,
     },
+    MakeLink {
+        id: String,
+        send: bool,
+    },
+    KeepReference {
+        iin: String,
+        reference: Reference,
+    },
+    DropReference {
+        iin: String,
+    },
 }
 
 /// A loan applied for; the IIN is checked.
@@ -135,99 +163,6 @@ pub struct Opening {
 /// Status and JSON, or why not.
 pub type Reply = Result<(u16, String), Problem>;
 
-/// What is counted.
-#[derive(Default)]
-pub struct Counts {
-    pub opened: AtomicU64,
-    pub approved: AtomicU64,
-    pub refused: AtomicU64,
-    pub ended_otherwise: AtomicU64,
-    pub codes_sent: AtomicU64,
-    pub codes_wrong: AtomicU64,
-    pub sms_sent: AtomicU64,
-    pub webhooks_sent: AtomicU64,
-    pub sends_failed: AtomicU64,
-    pub store_faults: AtomicU64,
-    pub verifications_sent: AtomicU64,
-    pub verifications_right: AtomicU64,
-    pub verifications_wrong: AtomicU64,
-    pub operators: operator::Operators,
-}
-
-impl Counts {
-    /// In the form of `/metrics`: name, labels, help, value.
-    pub fn described(&self) -> Vec<(&'static str, Cow<'static, str>, &'static str, u64)> {
-        let own = self.own().map(|(name, labels, help, value)| (name, Cow::Borrowed(labels), help, value));
-        let all = Service::ALL.into_iter().flat_map(|service| How::ALL.map(|how| (service, how)));
-        let operators = all.map(|(service, how)| {
-            let labels = format!("api=\"{}\",how=\"{}\"", service.name(), how.name());
-            let help = "Questions to an operator's CAMARA APIs, by API and how they went.";
-            (
-                "qalqan_loans_operator_questions_total",
-                Cow::Owned(labels),
-                help,
-                self.operators.get(service, how),
-            )
-        });
-        own.into_iter().chain(operators).collect()
-    }
-
-    fn own(&self) -> [(&'static str, &'static str, &'static str, u64); 13] {
-        let verifications = "Codes of one-time-password-sms, by what became of them.";
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let ended = "Applications that ended, by how.";
-        [
-            ("qalqan_loans_opened_total", "", "Applications for loans that were opened.", get(&self.opened)),
-            ("qalqan_loans_ended_total", "how=\"approved\"", ended, get(&self.approved)),
-            ("qalqan_loans_ended_total", "how=\"refused\"", ended, get(&self.refused)),
-            ("qalqan_loans_ended_total", "how=\"otherwise\"", ended, get(&self.ended_otherwise)),
-            ("qalqan_loans_codes_sent_total", "", "One-time codes that were sent.", get(&self.codes_sent)),
-            (
-                "qalqan_loans_codes_wrong_total",
-                "",
-                "One-time codes that were entered wrong.",
-                get(&self.codes_wrong),
-            ),
-            ("qalqan_loans_sms_sent_total", "", "Texts laid into the spool.", get(&self.sms_sent)),
-            ("qalqan_loans_webhooks_sent_total", "", "Webhooks that were taken.", get(&self.webhooks_sent)),
-            (
-                "qalqan_loans_send_failures_total",
-                "",
-                "Texts and webhooks that could not be sent; they are tried again.",
-                get(&self.sends_failed),
-            ),
-            (
-                "qalqan_loans_store_faults_total",
-                "",
-                "Requests that the store failed.",
-                get(&self.store_faults),
-            ),
-            (
-                "qalqan_loans_verifications_total",
-                "how=\"sent\"",
-                verifications,
-                get(&self.verifications_sent),
-            ),
-            (
-                "qalqan_loans_verifications_total",
-                "how=\"right\"",
-                verifications,
-                get(&self.verifications_right),
-            ),
-            (
-                "qalqan_loans_verifications_total",
-                "how=\"wrong\"",
-                verifications,
-                get(&self.verifications_wrong),
-            ),
-        ]
-    }
-}
-
-pub(crate) fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
-}
-
 impl Loans {
     /// Opens the store and starts the thread; the node's configuration has `[loans]`.
     pub fn start(
@@ -244,28 +179,60 @@ impl Loans {
         })?;
         let (jobs, asked) = mpsc::channel(JOBS);
         let counts = Arc::new(Counts::default());
+        let settings = setup.load_full();
+        let faces = settings.loans.as_ref().and_then(|loans| loans.faces.as_ref());
+        let faces = match Faces::start(faces, counts.clone()) {
+            Ok(faces) => Some(Arc::new(faces)),
+            Err(what) => {
+                let is_meant =
+                    |loans: &Arc<crate::config::Loans>| loans.asked.living_face || loans.faces.is_some();
+                if settings.loans.as_ref().is_some_and(is_meant) {
+                    log(&format!("loans: the gate living-face waits, for no face can be judged: {what}"));
+                }
+                None
+            }
+        };
         let (places, later) = (Semaphore::new(AT_ONCE), Default::default());
-        let office = Office { setup, suspects, store, counts: counts.clone(), log, places, later };
+        let faces_here = faces.clone();
+        let office =
+            Office { setup, suspects, store, faces: faces_here, counts: counts.clone(), log, places, later };
         let thread = std::thread::Builder::new().name("loans".to_owned());
         let thread = thread.spawn(move || {
             let office = Rc::new(office);
             LocalSet::new().block_on(&runtime, run(office, asked, stop));
         })?;
-        Ok((Loans { jobs, counts }, thread))
+        Ok((Loans { jobs, faces, counts }, thread))
     }
 
     /// Asks, and waits for what is answered.
     pub async fn ask(&self, asked: Asked) -> Reply {
+        self.told(Job::Creditor(asked)).await
+    }
+
+    /// Asks for a citizen at his page.
+    pub async fn ask_for_citizen(&self, asked: PageAsked) -> Reply {
+        self.told(Job::Citizen(asked)).await
+    }
+
+    /// Makes numbers of a reference photo.
+    pub async fn measure(&self, reference: &mut Reference) -> Result<(), Problem> {
+        let what = "this node judges no faces: configure [loans.face]";
+        let faces = self.faces.as_ref();
+        let faces = faces.ok_or_else(|| Problem::new(crate::http::Kind::NotConfigured, what))?;
+        faces.measure(reference, now_ms()).await
+    }
+
+    async fn told(&self, job: Job) -> Reply {
         let (reply, answer) = oneshot::channel();
         let busy = || Problem::new(crate::http::Kind::StoreAway, "too much waits already: send it again");
-        self.jobs.try_send((asked, reply)).map_err(|_| busy())?;
+        self.jobs.try_send((job, reply)).map_err(|_| busy())?;
         answer.await.unwrap_or_else(|_| Err(busy()))
     }
 }
 
 async fn run(
     office: Rc<Office>,
-    mut asked: mpsc::Receiver<(Asked, oneshot::Sender<Reply>)>,
+    mut asked: mpsc::Receiver<(Job, oneshot::Sender<Reply>)>,
     stop: Arc<AtomicBool>,
 ) {
     // Held by each request that is not answered yet.
@@ -275,10 +242,14 @@ async fn run(
     loop {
         tokio::select! {
             job = asked.recv() => {
-                let Some((asked, reply)) = job else { break };
+                let Some((job, reply)) = job else { break };
                 let (office, is_under_way) = (office.clone(), under_way.clone());
                 tokio::task::spawn_local(async move {
-                    let _ = reply.send(office.answer(&asked).await);
+                    let answer = match &job {
+                        Job::Creditor(asked) => office.answer(asked).await,
+                        Job::Citizen(asked) => office.answer_page(asked).await,
+                    };
+                    let _ = reply.send(answer);
                     drop(is_under_way);
                 });
             }

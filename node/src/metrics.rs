@@ -141,7 +141,7 @@ impl Watch {
             let mut named = "";
             for (name, labels, help, value) in loans.described() {
                 if name != named {
-                    page.head(name, "counter", help);
+                    page.head(name, if name.ends_with("_total") { "counter" } else { "gauge" }, help);
                     named = name;
                 }
                 page.raw(name, &labels, value);

@@ -9,6 +9,7 @@ use rules::Language;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::citizens::{FaceTable, Faces, Page, PageTable};
 use super::operator::{OperatorTable, of_environment};
 use super::{Reader, explain_io};
 use crate::loans::Clients;
@@ -35,6 +36,8 @@ pub struct LoansTable {
     pub sim_swap: Option<OperatorTable>,
     pub call_forwarding: Option<OperatorTable>,
     pub phone_recheck_min: Option<Spanned<u64>>,
+    pub page: Option<PageTable>,
+    pub face: Option<FaceTable>,
 }
 
 fn loans_db() -> Spanned<String> {
@@ -73,6 +76,8 @@ pub struct Loans {
     pub call_forwarding: Option<Arc<Api>>,
     /// What was said of a phone serves a consent for so long.
     pub phone_recheck_ms: i64,
+    pub page: Option<Page>,
+    pub faces: Option<Faces>,
 }
 
 impl Loans {
@@ -142,6 +147,8 @@ impl Reader<'_> {
         let sim_swap = self.operator(Service::SimSwap, table.sim_swap.as_ref());
         let call_forwarding = self.operator(Service::CallForwarding, table.call_forwarding.as_ref());
         let recheck = self.bounded("phone-recheck-min", table.phone_recheck_min.as_ref(), 60, 1..=1440);
+        let page = table.page.as_ref().map(|page| self.page(page));
+        let faces = table.face.as_ref().map(|face| self.faces(face));
         let keep_days = self.bounded("keep-days", table.keep_days.as_ref(), 1825, 1..=36_500);
         Some(Loans {
             store: store?,
@@ -157,6 +164,8 @@ impl Reader<'_> {
             sim_swap,
             call_forwarding,
             phone_recheck_ms: recheck as i64 * 60_000,
+            page: page.map_or(Some(None), |page| page.map(Some))?,
+            faces: faces.map_or(Some(None), |faces| faces.map(Some))?,
         })
     }
 

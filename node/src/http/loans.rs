@@ -1,5 +1,7 @@
 //! The loan gate by HTTP: tokens (RFC 6749 section 4.4), applications, self-bans, signals, changes of phones.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode};
@@ -13,11 +15,13 @@ use utoipa::ToSchema;
 use super::problem::{Kind, Problem, masked};
 use super::{Answer, Desk, Route, UNKNOWN_BODY, is_json, key, language, plain, read, refusal, token};
 use crate::config::{Loans as Settings, Setup};
-use crate::loans::{Asked, Command, Opening, Scope, needs};
+use crate::loans::{Asked, Command, Opening, Reference, Scope, needs};
 use crate::store::now_ms;
 
 /// No body of a loan is longer.
 const BODY: usize = 16 * 1024;
+/// A reference photo of 2 MiB in base64, and some.
+const REFERENCE: usize = 3 * 1024 * 1024;
 /// A phone's change may be told so late, ms.
 const PAST_MS: i64 = 31 * 86_400_000;
 
@@ -58,6 +62,33 @@ pub struct SendCode {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     address: Option<std::net::IpAddr>,
+}
+
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MakeLink {
+    /// Whether the applicant is sent the link by SMS.
+    #[serde(default)]
+    send: bool,
+}
+
+/// A photo that a living face is compared with.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReferencePhoto {
+    #[schema(pattern = "^[0-9]{12}$")]
+    iin: String,
+    /// JPEG or PNG in base64 (RFC 4648 section 4), at most 2 MiB.
+    #[schema(pattern = "^[A-Za-z0-9+/]+=*$")]
+    picture: String,
+}
+
+/// Whose photo is deleted.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoPhoto {
+    #[schema(pattern = "^[0-9]{12}$")]
+    iin: String,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -103,7 +134,7 @@ fn invalid(what: impl Into<String>) -> Problem {
     Problem::new(Kind::InvalidRequest, what)
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| {
         let kind = if error.is_data() { Kind::InvalidRequest } else { Kind::InvalidJson };
         Problem::new(kind, masked(&error.to_string()))
@@ -126,11 +157,14 @@ impl Desk {
             (Route::Loans, []) => (false, true),
             (Route::Loans, [id]) if is_id(id) => (true, false),
             (Route::Loans, [id, "document"]) if is_id(id) => (true, false),
-            (Route::Loans, [id, "code" | "confirm" | "consent" | "cancel"]) if is_id(id) => (false, true),
+            (Route::Loans, [id, "code" | "confirm" | "consent" | "cancel" | "link"]) if is_id(id) => {
+                (false, true)
+            }
             (Route::Loans, ["keys"]) => (true, false),
             (Route::Bans, ["set" | "lift" | "retrieve"]) => (false, true),
             (Route::Signals, ["scam"]) => (false, true),
             (Route::Phones, ["changes"]) => (false, true),
+            (Route::References, [] | ["delete"]) => (false, true),
             _ => return Err(Problem::new(Kind::NotFound, "docs/lending.md says what is here")),
         };
         let fits = match head.method {
@@ -175,7 +209,11 @@ impl Desk {
                 "the access token counts no longer, or is none: get another",
             ));
         };
-        let body = if posts { read(body, BODY, setup.http.body).await? } else { Bytes::new() };
+        let body = if posts {
+            read(body, if route == Route::References { REFERENCE } else { BODY }, setup.http.body).await?
+        } else {
+            Bytes::new()
+        };
         if posts && !(body.is_empty() && rest.len() == 2 && rest[1] != "confirm" && rest[1] != "consent") {
             is_json(&head.headers)?;
         }
@@ -185,14 +223,18 @@ impl Desk {
             Route::Bans => Scope::Bans,
             Route::Signals => Scope::Signals,
             Route::Phones => Scope::Phones,
+            Route::References => Scope::References,
             _ => Scope::Loans,
         };
         if !scopes.contains(&scope) {
             let what = format!("this needs a token of scope {}", scope.name());
             return Err(Problem::new(Kind::InsufficientScope, what));
         }
-        let command = command?;
+        let mut command = command?;
         debug_assert!(needs(&command) == scope);
+        if let Command::KeepReference { reference, .. } = &mut command {
+            loans.measure(reference).await?;
+        }
         let repeats = repeats(&head.headers, path, &body)?;
         if repeats.is_none() && matches!(command, Command::Open(_)) {
             let what =
@@ -264,6 +306,10 @@ impl Question<'_> {
                 let asked: SendCode = if body.is_empty() { SendCode { address: None } } else { parse(body)? };
                 Command::SendCode { id: id(), address: asked.address.map(|address| address.to_string()) }
             }
+            (Route::Loans, [_, "link"]) => {
+                let asked: MakeLink = if body.is_empty() { MakeLink::default() } else { parse(body)? };
+                Command::MakeLink { id: id(), send: asked.send }
+            }
             (Route::Loans, [_, purpose]) => {
                 let EnteredCode { code } = parse(body)?;
                 let is_code = match self.settings.one_time_password {
@@ -290,6 +336,16 @@ impl Question<'_> {
                     "lift" => Command::LiftBan { iin },
                     _ => Command::SeeBan { iin },
                 }
+            }
+            (Route::References, []) => {
+                let photo: ReferencePhoto = parse(body)?;
+                let picture = STANDARD.decode(&photo.picture);
+                let picture = picture.map_err(|_| invalid("picture is not in base64"))?;
+                Command::KeepReference { iin: self.iin(&photo.iin)?, reference: Reference::of(picture) }
+            }
+            (Route::References, _) => {
+                let photo: NoPhoto = parse(body)?;
+                Command::DropReference { iin: self.iin(&photo.iin)? }
             }
             (Route::Signals, _) => {
                 let asked: Phone = parse(body)?;

@@ -36,7 +36,7 @@ pub fn openapi() -> &'static str {
     ),
     paths(
         screen, explain, save_request, check_request, locations, roaming_status, scorecard, healthz, readyz, metrics, description,
-        loans::open_loan, loans::see_loan, loans::send_code, loans::confirm_loan, loans::consent_loan, loans::cancel_loan,
+        loans::open_loan, loans::see_loan, loans::send_code, loans::confirm_loan, loans::consent_loan, loans::cancel_loan, loans::make_link, loans::keep_reference, loans::drop_reference,
         loans::loan_document, loans::loan_keys, loans::set_ban, loans::lift_ban, loans::see_ban, loans::scam_signal,
         loans::phone_changed, loans::access_token,
         one_time_password::send_one_time_password, one_time_password::validate_one_time_password

@@ -32,10 +32,17 @@ pub enum Kind {
     StoreAway,
     OperatorAway,
     PhoneNotServed,
+    LinkNotKnown,
+    LinkUsed,
+    NoSession,
+    TooManyRequests,
+    NoFaceSession,
+    PictureRefused,
+    FacesBusy,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 26] = [
+    pub const ALL: [Kind; 33] = [
         Kind::InvalidJson,
         Kind::InvalidCall,
         Kind::NoKey,
@@ -62,6 +69,13 @@ impl Kind {
         Kind::StoreAway,
         Kind::OperatorAway,
         Kind::PhoneNotServed,
+        Kind::LinkNotKnown,
+        Kind::LinkUsed,
+        Kind::NoSession,
+        Kind::TooManyRequests,
+        Kind::NoFaceSession,
+        Kind::PictureRefused,
+        Kind::FacesBusy,
     ];
 
     /// Status code (RFC 9110), the last part of `type`, and title.
@@ -78,7 +92,7 @@ impl Kind {
             Kind::MethodNotAllowed => (405, "method-not-allowed", "Not with this method"),
             Kind::BodyTooSlow => (408, "body-too-slow", "The body did not come in time"),
             Kind::BodyTooLong => (413, "body-too-long", "The body is too long"),
-            Kind::UnsupportedMediaType => (415, "unsupported-media-type", "The body must be JSON"),
+            Kind::UnsupportedMediaType => (415, "unsupported-media-type", "The body is of another type"),
             Kind::Stumble => (500, "stumble", "The node failed on this request"),
             Kind::TooManyConnections => (503, "too-many-connections", "Too many connections"),
             Kind::Stopping => (503, "stopping", "The node is stopping"),
@@ -93,6 +107,13 @@ impl Kind {
             Kind::StoreAway => (503, "store-away", "The store does not answer"),
             Kind::OperatorAway => (503, "operator-away", "The operator does not answer"),
             Kind::PhoneNotServed => (422, "phone-not-served", "The operator sends nothing to this phone"),
+            Kind::LinkNotKnown => (404, "link-not-known", "The link is not known or its time is over"),
+            Kind::LinkUsed => (409, "link-used", "The link was used before"),
+            Kind::NoSession => (401, "no-session", "The session is over"),
+            Kind::TooManyRequests => (429, "too-many-requests", "Too many requests"),
+            Kind::NoFaceSession => (409, "no-face-session", "No such session at the camera"),
+            Kind::PictureRefused => (409, "picture-refused", "The picture is not taken"),
+            Kind::FacesBusy => (503, "faces-busy", "Faces cannot be judged now"),
         }
     }
 

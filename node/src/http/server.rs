@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -128,8 +128,8 @@ impl Worker {
 
     async fn accept(self: Rc<Worker>, listener: TcpListener, stopped: watch::Receiver<bool>) {
         loop {
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
                 // A peer that went away, or no file descriptor left: do not spin on it.
                 Err(error) => {
                     if error.kind() != io::ErrorKind::ConnectionAborted {
@@ -153,14 +153,14 @@ impl Worker {
             let (tls, patience) = (setup.http.tls.clone(), setup.http.header);
             tokio::task::spawn_local(async move {
                 let leaving = Leaving(worker);
-                leaving.0.serve(stream, tls, patience, stopped).await;
+                leaving.0.serve((stream, peer.ip()), tls, patience, stopped).await;
             });
         }
     }
 
     async fn serve(
         &self,
-        stream: TcpStream,
+        (stream, peer): (TcpStream, IpAddr),
         tls: Option<Arc<ServerConfig>>,
         patience: Duration,
         stopped: watch::Receiver<bool>,
@@ -168,14 +168,14 @@ impl Worker {
         let pace = Pace::begin();
         self.paces.add(&pace);
         let Some(tls) = tls else {
-            return self.requests(Paced { stream, pace }, false, stopped).await;
+            return self.requests(Paced { stream, pace }, (false, peer), stopped).await;
         };
         // Who opens a connection has to say something at once: the limit is that of a request's head.
         let accepted = TlsAcceptor::from(tls).accept(stream);
         match tokio::time::timeout(patience, accepted).await {
             Ok(Ok(stream)) => {
                 let has_certificate = stream.get_ref().1.peer_certificates().is_some();
-                self.requests(Paced { stream, pace }, has_certificate, stopped).await;
+                self.requests(Paced { stream, pace }, (has_certificate, peer), stopped).await;
             }
             _ => self.desk.stats.handshakes_failed.add(1),
         }
@@ -184,13 +184,13 @@ impl Worker {
     async fn requests<S: AsyncRead + AsyncWrite + Unpin + 'static>(
         &self,
         stream: Paced<S>,
-        has_certificate: bool,
+        (has_certificate, peer): (bool, IpAddr),
         mut stopped: watch::Receiver<bool>,
     ) {
         let pace = stream.pace.clone();
         let service = service_fn(|request| async {
             pace.request_begins();
-            let answer = self.desk.answer(request, has_certificate).await;
+            let answer = self.desk.answer(request, has_certificate, peer).await;
             pace.request_ends();
             Ok::<_, std::convert::Infallible>(answer)
         });

@@ -33,11 +33,19 @@ pub enum Scope {
     Phones,
     /// Have codes sent and checked, by the name of CAMARA.
     OneTimePasswords,
+    /// Keep reference photos.
+    References,
 }
 
 impl Scope {
-    pub const ALL: [Scope; 5] =
-        [Scope::Loans, Scope::Bans, Scope::Signals, Scope::Phones, Scope::OneTimePasswords];
+    pub const ALL: [Scope; 6] = [
+        Scope::Loans,
+        Scope::Bans,
+        Scope::Signals,
+        Scope::Phones,
+        Scope::OneTimePasswords,
+        Scope::References,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -46,6 +54,7 @@ impl Scope {
             Scope::Signals => "signals",
             Scope::Phones => "phones",
             Scope::OneTimePasswords => "one-time-password-sms:send-validate",
+            Scope::References => "references",
         }
     }
 

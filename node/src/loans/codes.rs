@@ -25,7 +25,7 @@ impl Office {
             return refused(Refused::WrongState(case.application.state), &case.application);
         };
         let vault = &settings.vault;
-        let counted = Counted { phone: &case.applicant.phone, client: &client.id, address };
+        let counted = Counted { phone: &case.applicant.phone, client: Some(&client.id), address };
         if let Some(rate) = round.count_code(&counted).await? {
             return problem(Kind::TooManyCodes, too_many(rate));
         }

@@ -10,18 +10,16 @@ use super::store::{Fault, Unit};
 /// By what codes are limited.
 pub(super) struct Counted<'c> {
     pub phone: &'c str,
-    pub client: &'c str,
+    /// None: the person asks for himself.
+    pub client: Option<&'c str>,
     pub address: Option<&'c str>,
 }
 
 impl Counted<'_> {
     /// Each with its keyed hashes, the one under the key in force first.
     fn scopes(&self, vault: &Vault) -> Vec<(Per, Vec<String>)> {
-        let all = [
-            (Per::Number, Some(self.phone)),
-            (Per::Creditor, Some(self.client)),
-            (Per::Address, self.address),
-        ];
+        let all =
+            [(Per::Number, Some(self.phone)), (Per::Creditor, self.client), (Per::Address, self.address)];
         let scope = |(per, of): (Per, Option<&str>)| {
             Some((per, vault.macs(Use::Index, format!("{} {}", per.name(), of?).as_bytes())))
         };
@@ -62,7 +60,7 @@ pub(super) fn too_many(rate: Rate) -> String {
 
 impl Unit<'_> {
     /// How many codes were sent in a scope since a moment.
-    async fn codes_since(&mut self, scopes: &[String], since_ms: i64) -> Result<u32, Fault> {
+    pub(super) async fn codes_since(&mut self, scopes: &[String], since_ms: i64) -> Result<u32, Fault> {
         let mut count = 0;
         for scope in scopes {
             let select = sqlx::query("SELECT COUNT(*) FROM code_sent WHERE scope = $1 AND at_ms > $2");
@@ -72,7 +70,7 @@ impl Unit<'_> {
         Ok(count as u32)
     }
 
-    async fn code_sent(&mut self, scope: &str, now_ms: i64) -> Result<(), Fault> {
+    pub(super) async fn code_sent(&mut self, scope: &str, now_ms: i64) -> Result<(), Fault> {
         let insert = sqlx::query("INSERT INTO code_sent (scope, at_ms) VALUES ($1, $2)").bind(scope);
         insert.bind(now_ms).execute(&mut *self.tx).await.map(drop)
     }

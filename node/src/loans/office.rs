@@ -5,16 +5,19 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use lending::{
-    Application, Ban, Circumstances, Event, Fault as Refused, Gate, State, SuspectCall, Use, Vault, document,
+    Application, Ban, Circumstances, Event, FaceReady, Fault as Refused, Gate, State, SuspectCall, Use,
+    Vault, document,
 };
 use numbering::Number;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+use super::counts::count;
+use super::faces::Faces;
 use super::operator_codes::{Remote, not_known};
 use super::phones::Question;
 use super::store::{Applicant, Fault, Store, Unit, new_id};
-use super::{Asked, Client, Command, Counts, Opening, Reply, Scope, Suspects, count, view};
+use super::{Asked, Client, Command, Counts, Opening, Reply, Scope, Suspects, view};
 use crate::config::{Loans as Settings, Setup};
 use crate::http::{Kind, Problem};
 use crate::store::now_ms;
@@ -29,6 +32,8 @@ pub struct Office {
     pub setup: Arc<ArcSwap<Setup>>,
     pub suspects: Arc<Suspects>,
     pub store: Store,
+    /// None: no face can be judged here.
+    pub faces: Option<Arc<Faces>>,
     pub counts: Arc<Counts>,
     pub log: fn(&str),
     /// Changes worked on at a time; who asks an operator holds none.
@@ -73,6 +78,10 @@ impl Case {
         self.events.push((now_ms, event));
     }
 
+    pub(super) fn events(&self) -> &[(i64, Event)] {
+        &self.events
+    }
+
     /// As its creditor sees it.
     pub(super) fn shown(&self, settings: &Settings, language: rules::Language) -> serde_json::Value {
         let Case { id, application, applicant, events, .. } = self;
@@ -114,7 +123,11 @@ impl Office {
         let Some(settings) = &setup.loans else {
             return Err(Problem::new(Kind::NotConfigured, "this node is no loan gate: configure [loans]"));
         };
-        match self.done(settings, asked).await {
+        self.said(self.done(settings, asked).await)
+    }
+
+    pub(super) fn said(&self, done: Done<(u16, String)>) -> Reply {
+        match done {
             Ok(reply) => Ok(reply),
             Err(Stop::Problem(problem)) => Err(problem),
             Err(Stop::Store(fault)) => {
@@ -185,6 +198,26 @@ impl Office {
                     None => {
                         problem(Kind::WrongState, "the application has not ended: its document is made then")
                     }
+                }
+            }
+            Command::MakeLink { id, send } => {
+                let case = self.case(round, client, id, "link").await?;
+                let link = self.make_link(round, &case, client, *send).await?;
+                count(&self.counts.links_made);
+                Ok((201, link))
+            }
+            Command::KeepReference { iin, reference } => {
+                let turn = turn_of(&round.settings.vault, iin);
+                round.unit.lock(turn).await?;
+                round.unit.keep_reference(iin, &client.id, reference, round.now_ms).await?;
+                self.settle_others(round, iin).await?;
+                Ok((201, json!({"model": reference.model})))
+            }
+            Command::DropReference { iin } => {
+                round.unit.lock(turn_of(&round.settings.vault, iin)).await?;
+                match round.unit.drop_reference(iin).await? {
+                    true => Ok((200, json!({"deleted": true}))),
+                    false => problem(Kind::NotFound, "this person has no reference photo"),
                 }
             }
             Command::SetBan { iin, phone } => {
@@ -289,6 +322,16 @@ impl Office {
         self.suspects.last(phone, round.now_ms - i64::from(minutes) * 60_000)
     }
 
+    async fn face_ready(&self, round: &mut Round<'_>, iin: &str) -> Done<FaceReady> {
+        let Some(faces) = self.faces.as_ref().filter(|_| round.settings.asked.living_face) else {
+            return Ok(FaceReady::NotConfigured);
+        };
+        Ok(match faces.model() {
+            Some(model) if !round.unit.has_reference(iin, model).await? => FaceReady::NoReference,
+            _ => FaceReady::Ready,
+        })
+    }
+
     /// Lets time and gates do what they do by now, and keeps what is new.
     pub(super) async fn settle(&self, round: &mut Round<'_>, case: &mut Case) -> Done<()> {
         let (settings, now_ms) = (round.settings, round.now_ms);
@@ -304,6 +347,7 @@ impl Office {
                 ban: ban.as_ref().map(|(ban, _)| *ban),
                 phone_unknown_ms: self.phone_unknown_ms(round, case).await?,
                 changes: round.unit.changes(&case.applicant.phone).await?,
+                face: self.face_ready(round, &case.applicant.iin).await?,
                 suspect_call: phone.map_or(SuspectCall::None, |phone| self.suspect_call(round, phone)),
                 others: round.unit.others(&case.id, &case.applicant.iin, from_ms).await?,
             };
@@ -355,10 +399,14 @@ impl Office {
             match event {
                 Event::LoanApproved => count(&self.counts.approved),
                 Event::LoanRefused { .. } => count(&self.counts.refused),
-                Event::ApplicationCancelled | Event::ApplicationExpired | Event::ContractVoided => {
+                Event::ApplicationCancelled
+                | Event::ApplicationDenied
+                | Event::ApplicationExpired
+                | Event::ContractVoided => {
                     count(&self.counts.ended_otherwise);
                 }
                 Event::CodeSent { .. } => count(&self.counts.codes_sent),
+                Event::FaceJudged { judgement } => count(&self.counts.faces[judgement.outcome as usize]),
                 _ => {}
             }
         }
@@ -371,7 +419,7 @@ impl Office {
     }
 
     /// A ban ends what is under way at once.
-    async fn settle_others(&self, round: &mut Round<'_>, iin: &str) -> Done<()> {
+    pub(super) async fn settle_others(&self, round: &mut Round<'_>, iin: &str) -> Done<()> {
         for id in round.unit.under_way(iin).await? {
             if let Some(mut case) = self.load(round, &id).await? {
                 self.settle(round, &mut case).await?;
@@ -415,7 +463,7 @@ impl Office {
         let Some(settings) = &setup.loans else { return };
         let day_ms = 24 * HOUR_MS;
         let ended_ms = now_ms - settings.keep_days as i64 * day_ms;
-        if let Err(fault) = self.store.forget(ended_ms, now_ms - 3 * day_ms).await {
+        if let Err(fault) = self.store.forget(ended_ms, now_ms - 3 * day_ms, now_ms).await {
             (self.log)(&format!("loans: {fault}"));
         }
     }
@@ -452,6 +500,7 @@ pub fn needs(command: &Command) -> Scope {
         Command::Scam { .. } => Scope::Signals,
         Command::PhoneChanged { .. } => Scope::Phones,
         Command::SendVerification { .. } | Command::ValidateVerification { .. } => Scope::OneTimePasswords,
+        Command::KeepReference { .. } | Command::DropReference { .. } => Scope::References,
         _ => Scope::Loans,
     }
 }

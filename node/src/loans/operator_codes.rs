@@ -12,7 +12,8 @@ use super::limits::{Counted, too_many};
 use super::office::{Case, Done, Office, Round, not_found, problem, refused};
 use super::operator::{Api, Fault, Service};
 use super::store::seal;
-use super::{Client, count};
+use super::Client;
+use super::counts::count;
 use crate::config::Loans as Settings;
 use crate::http::{Kind, Problem};
 
@@ -69,7 +70,7 @@ impl Office {
         let limits = round.settings.rulebook.limits(round.now_ms);
         let purpose = case.application.may_send_code(limits);
         let purpose = purpose.or_else(|fault| refused(fault, &case.application))?;
-        let counted = Counted { phone: &case.applicant.phone, client: &client.id, address };
+        let counted = Counted { phone: &case.applicant.phone, client: Some(&client.id), address };
         if let Some(rate) = round.count_code(&counted).await? {
             return problem(Kind::TooManyCodes, too_many(rate));
         }
@@ -150,7 +151,7 @@ impl Office {
             Heard::Sent(sending, Err(fault)) => {
                 if !matches!(fault, Fault::Away { was_sent: true, .. }) {
                     let Sending { phone, address, counted_ms, .. } = sending;
-                    let counted = Counted { phone, client: &client.id, address: address.as_deref() };
+                    let counted = Counted { phone, client: Some(&client.id), address: address.as_deref() };
                     round.uncount_code(&counted, *counted_ms).await?;
                     round.keeps_answer = false;
                 }

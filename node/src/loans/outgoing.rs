@@ -15,7 +15,7 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use serde_json::Value;
 
-use super::count;
+use super::counts::count;
 use super::office::Office;
 use super::store::Outgoing;
 use crate::config::Loans as Settings;

@@ -150,7 +150,7 @@ impl Office {
             Ok::<(), Stop>(round.unit.commit().await?)
         };
         if let Err(Stop::Store(fault)) = kept.await {
-            super::count(&self.counts.store_faults);
+            super::counts::count(&self.counts.store_faults);
             (self.log)(&format!("loans: application {}: {fault}", question.application));
         }
     }

@@ -65,6 +65,6 @@ impl Store {
             tx.commit().await.map_err(said)?;
             changed += 1;
         }
-        Ok(changed)
+        Ok(changed + self.rotate_faces(vault).await?)
     }
 }

@@ -14,6 +14,8 @@ use lending::{Application, Ban, Change, Changes, Event, Other, Sum, Use, Vault};
 use sqlx::any::{AnyPoolOptions, AnyRow};
 use sqlx::{Any, AnyPool, Executor, Row, Transaction};
 
+use super::{links, references};
+
 /// What went wrong in the store, in its own words; no statement holds personal data.
 pub type Fault = sqlx::Error;
 type Result<T> = std::result::Result<T, Fault>;
@@ -41,8 +43,10 @@ const SCHEMA: &[&str] = &[
 ];
 
 /// With the tables of those who keep something of their own.
-fn schema() -> impl Iterator<Item = &'static &'static str> {
-    SCHEMA.iter().chain(super::phones::SCHEMA).chain(super::verifications::SCHEMA)
+fn tables() -> impl Iterator<Item = &'static str> {
+    let all =
+        [SCHEMA, links::TABLES, references::TABLES, super::phones::SCHEMA, super::verifications::SCHEMA];
+    all.into_iter().flatten().copied()
 }
 
 /// An open store.
@@ -121,13 +125,13 @@ impl Store {
             // Nodes that start together make the tables in turn.
             let mut tx = store.pool.begin().await?;
             sqlx::query("SELECT pg_advisory_xact_lock(7237)").execute(&mut *tx).await?;
-            for statement in schema() {
-                tx.execute(*statement).await?;
+            for statement in tables() {
+                tx.execute(statement).await?;
             }
             tx.commit().await?;
         } else {
-            for statement in schema() {
-                store.pool.execute(*statement).await?;
+            for statement in tables() {
+                store.pool.execute(statement).await?;
             }
         }
         Ok(store)
@@ -195,8 +199,9 @@ impl Store {
         update.execute(&self.pool).await.map(drop)
     }
 
-    /// Forgets what is old: applications that ended before `ended_ms`, the rest that only serves days before `served_ms`.
-    pub async fn forget(&self, ended_ms: i64, served_ms: i64) -> Result<()> {
+    /// Forgets what is old: applications that ended before `ended_ms`, the rest that only serves days before `served_ms`, and
+    /// pictures whose time is over.
+    pub async fn forget(&self, ended_ms: i64, served_ms: i64, now_ms: i64) -> Result<()> {
         let mut tx = self.pool.begin().await?;
         for statement in [
             "DELETE FROM event WHERE application IN (SELECT id FROM application WHERE ended_ms < $1)",
@@ -213,8 +218,16 @@ impl Store {
             "DELETE FROM verification WHERE sent_ms < $1",
             "DELETE FROM phone_asked WHERE answered_ms < $1 OR (answered_ms IS NULL AND again_ms < $1)",
             "DELETE FROM ban WHERE lifts_ms < $1",
+            "DELETE FROM link WHERE until_ms < $1",
+            "DELETE FROM session WHERE until_ms < $1",
         ] {
             sqlx::query(statement).bind(served_ms).execute(&mut *tx).await?;
+        }
+        for statement in [
+            "DELETE FROM picture WHERE until_ms < $1",
+            "UPDATE reference SET picture = NULL, picture_until_ms = NULL WHERE picture_until_ms < $1",
+        ] {
+            sqlx::query(statement).bind(now_ms).execute(&mut *tx).await?;
         }
         tx.commit().await
     }

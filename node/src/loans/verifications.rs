@@ -13,7 +13,8 @@ use super::codes::new_code;
 use super::limits::{Counted, too_many};
 use super::office::{Done, Office, Round, turn_of};
 use super::store::{Fault, Unit, new_id};
-use super::{Client, count};
+use super::Client;
+use super::counts::count;
 
 pub const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS verification (id TEXT PRIMARY KEY, client TEXT NOT NULL, phone TEXT NOT NULL, \
@@ -49,7 +50,7 @@ impl Office {
         let subject = vault.mac(Use::Index, phone.as_bytes());
         round.unit.look(&client.id, "send-code", &subject, now_ms).await?;
         // The API does not say where the person comes from: no limit by address.
-        let counted = Counted { phone: &phone, client: &client.id, address: None };
+        let counted = Counted { phone: &phone, client: Some(&client.id), address: None };
         if let Some(rate) = round.count_code(&counted).await? {
             return Ok(match rate.per {
                 Per::Number => error(403, "ONE_TIME_PASSWORD_SMS.MAX_OTP_CODES_EXCEEDED", too_many(rate)),

@@ -14,7 +14,7 @@ pub fn time(at_ms: i64) -> String {
     format!("{:.3}", Timestamp::from_millisecond(at_ms).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
-fn gate(settings: &Settings, language: Option<Language>, answered: &Answered) -> Value {
+pub fn gate(settings: &Settings, language: Option<Language>, answered: &Answered) -> Value {
     let mut shown = json!({
         "gate": answered.gate.name(),
         "answer": answered.answer.name(),
@@ -39,6 +39,10 @@ fn event(settings: &Settings, at_ms: i64, event: &Event) -> Value {
         Event::CodeSent { purpose, .. } | Event::CodeMismatched { purpose } => {
             shown["purpose"] = json!(purpose.name());
         }
+        Event::FaceJudged { judgement } => {
+            let judged = serde_json::to_value(judgement).expect("plain values");
+            judged.as_object().into_iter().flatten().for_each(|(name, value)| shown[name] = value.clone());
+        }
         Event::LoanConfirmed { cooling_until_ms: Some(until_ms) } => {
             shown["cooling_until"] = json!(time(*until_ms))
         }
@@ -52,7 +56,7 @@ fn event(settings: &Settings, at_ms: i64, event: &Event) -> Value {
 }
 
 /// pass, refuse or wait: the application as a whole.
-fn answer(application: &Application) -> &'static str {
+pub fn answer(application: &Application) -> &'static str {
     match application.state {
         State::Approved => "pass",
         state if state.is_end() => "refuse",
@@ -60,11 +64,11 @@ fn answer(application: &Application) -> &'static str {
     }
 }
 
-fn masked_iin(iin: &str) -> String {
+pub fn masked_iin(iin: &str) -> String {
     format!("**********{}", iin.get(10..).unwrap_or(""))
 }
 
-fn masked_phone(phone: &str) -> String {
+pub fn masked_phone(phone: &str) -> String {
     Number::parse(phone).map_or_else(|_| String::new(), |phone| phone.to_string())
 }
 

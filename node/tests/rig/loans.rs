@@ -1,6 +1,7 @@
 //! A loan gate under test: its keys and clients, a bank and a portal of citizens that ask it, and the spool of its texts.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -25,6 +26,15 @@ const SPOOL: &str = "sms";
 
 impl Gate {
     pub fn new(postgres: Option<Postgres>, webhook: &str, more: &str) -> Gate {
+        Gate::made(postgres, webhook, more, &[])
+    }
+
+    /// With secret files beside the configuration.
+    pub fn with_files(more: &str, files: &[(&str, &str)]) -> Gate {
+        Gate::made(None, "", more, files)
+    }
+
+    fn made(postgres: Option<Postgres>, webhook: &str, more: &str, files: &[(&str, &str)]) -> Gate {
         let store = postgres.as_ref().map_or("loans.db", |postgres| &postgres.url).to_owned();
         let table = format!(
             "[loans]\nstore = \"{store}\"\nkeys = \"loans.keys\"\nsigning-key = \"signing.pem\"\n\
@@ -32,6 +42,10 @@ impl Gate {
         );
         let (site, address) = site(&table);
         std::fs::create_dir(site.path(SPOOL)).unwrap();
+        for (name, text) in files {
+            site.write(name, text);
+            std::fs::set_permissions(site.path(name), std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
         site.ok(&["loan", "key", "loans.keys", "--signing-key", "signing.pem"]);
         let secret = |text: &str, name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -52,7 +66,7 @@ impl Gate {
             "--name",
             "Portal",
             "--scopes",
-            "bans,phones",
+            "bans,phones,references",
         ]);
         let node = Some(site.serve());
         let gate = Gate {

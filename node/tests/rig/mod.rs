@@ -1,6 +1,7 @@
 //! What tests of the binary stand on: a directory, a node, and a peer that speaks SIP by hand.
 #![allow(dead_code)] // Each test file uses its part.
 
+pub mod browser;
 pub mod hop;
 pub mod http;
 pub mod loans;

@@ -1,6 +1,8 @@
 //! The loan gate in the description.
 
-use crate::http::loans::{EnteredCode, LoanApplication, Person, Phone, PhoneChange, SendCode};
+use crate::http::loans::{
+    EnteredCode, LoanApplication, MakeLink, NoPhoto, Person, Phone, PhoneChange, ReferencePhoto, SendCode,
+};
 use crate::http::problem::ProblemBody;
 
 /// A route with its own body and success; what goes wrong is the same everywhere.
@@ -57,6 +59,8 @@ routes! {
         => 200 "The application and its gates" "application/json";
     /// Cancel an application
     cancel_loan: post "/v1/loans/{id}/cancel", id "The application" => 200 "The application" "application/json";
+    /// Make the link of one use to the applicant's page, and send it by SMS where that is asked; it voids the one before
+    make_link: post "/v1/loans/{id}/link", body MakeLink, id "The application" => 201 "The link, and until when it counts" "application/json";
     /// The signed document of an application that has ended: JWS, EdDSA
     loan_document: get "/v1/loans/{id}/document", id "The application" => 200 "The document" "application/jose";
     /// Set a self-ban: in force at once
@@ -67,6 +71,10 @@ routes! {
     see_ban: post "/v1/bans/retrieve", body Person => 200 "The ban" "application/json";
     /// Whether somebody was lately called by a number that screening marked or blocked, in bands
     scam_signal: post "/v1/signals/scam", body Phone => 200 "The band" "application/json";
+    /// Keep a person's reference photo, in place of the one before: its numbers are made at once
+    keep_reference: post "/v1/references", body ReferencePhoto => 201 "The model whose numbers are kept" "application/json";
+    /// Delete a person's reference photo
+    drop_reference: post "/v1/references/delete", body NoPhoto => 200 "It is deleted" "application/json";
     /// Say that a phone changed: SIM swapped, number ported, calls forwarded
     phone_changed: post "/v1/phones/changes", body PhoneChange => 202 "It is kept" "application/json";
 }

@@ -1,0 +1,142 @@
+//! Faces judged by the engine on the node, from the reference photo to the loan: real models, real photographs, a real browser before
+//! which one photograph moves as it is asked to (`peers/person.js`).
+
+use crate::page::{Citizen, PAGE, code_in, link, word};
+use crate::page_face::{at_the_camera, picture};
+use crate::rig;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rig::browser::{Browser, Page};
+use rig::loans::{Gate, gate, iin, loan};
+use serde_json::{Value, json};
+
+fn file(name: &str) -> Vec<u8> {
+    let path = rig::repository().join("target/faces").join(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; ./test brings it", path.display()))
+}
+
+/// A gate with models. One thread and a debug build take their time, so a command has all it may have.
+fn gate_with_models() -> Gate {
+    let models = rig::repository().join("target/faces");
+    let table = format!(
+        "living-face = \"required\"\n{PAGE}[loans.face]\nmodels = \"{}\"\nworkers = 2\ncommand-s = 30\n",
+        models.display()
+    );
+    Gate::with_files(&table, &[])
+}
+
+#[track_caller]
+fn reference(gate: &Gate, iin: &str, name: &str) {
+    let body = json!({"iin": iin, "picture": STANDARD.encode(file(name))});
+    let kept = gate.portal("POST /v1/references", body);
+    assert_eq!(kept.status, 201, "{kept:?}");
+}
+
+fn person<'b>(browser: &'b Browser, gate: &Gate, token: &str) -> Page<'b> {
+    let script = std::fs::read_to_string(rig::repository().join("node/tests/peers/person.js")).unwrap();
+    let script = script.replace("PHOTO\"", &format!("{}\"", STANDARD.encode(file("obama.jpg"))));
+    browser.page(&format!("http://{}/confirm#{token}", gate.address), &script)
+}
+
+#[test]
+fn a_face_is_compared_with_the_reference_photo() {
+    let gate_ = gate_with_models();
+    let browser = Browser::start(&[]);
+    let (own, phone) = (iin(940), "+77015553000");
+    let id = gate_.open("face", loan(&own, phone, "1000"));
+    assert_eq!(gate(&gate_.look(&id), "living-face")["reason"], "no-reference-photo");
+    reference(&gate_, &own, "obama2.jpg");
+    let page = person(&browser, &gate_, &link(&gate_, &id, phone));
+    page.press("#go");
+    page.enter("#code", &code_in(&gate_.text(phone)));
+    page.press("#camera-on");
+    page.wait_at_most(
+        "document.querySelector('[data-step=end]').checkVisibility() || document.querySelector('#said').innerText",
+        240,
+    );
+    let seen = gate_.look(&id);
+    assert_eq!(seen["state"], "approved", "{} {seen}", page.text());
+    let judged =
+        seen["events"].as_array().unwrap().iter().find(|event| event["event"] == "face_judged").unwrap();
+    assert_eq!((&judged["outcome"], &judged["judged_by"]), (&json!("matched"), &json!("local")));
+    assert!(judged["similarity"].as_i64() >= judged["thresholds"]["same"].as_i64(), "{judged}");
+    assert!(judged["versions"].as_array().unwrap().len() == 5, "{judged}");
+
+    // The same before the reference photo of another: his face does not open this person's loan.
+    let (other, phone) = (iin(941), "+77015553001");
+    reference(&gate_, &other, "biden.jpg");
+    let id = gate_.open("other", loan(&other, phone, "1000"));
+    let page = person(&browser, &gate_, &link(&gate_, &id, phone));
+    page.press("#go");
+    page.enter("#code", &code_in(&gate_.text(phone)));
+    page.press("#camera-on");
+    page.wait_at_most("document.querySelector('#said').innerText", 240);
+    assert!(page.text().contains(&word("kk", "face-not-the-same")), "{}", page.text());
+    assert_eq!(gate_.look(&id)["state"], "confirming");
+}
+
+#[test]
+fn pictures_of_no_use_are_told_apart() {
+    let gate_ = gate_with_models();
+    let (own, phone) = (iin(950), "+77015553010");
+    reference(&gate_, &own, "obama2.jpg");
+    let (id, citizen) = at_the_camera(&gate_, "useless", 950, phone);
+    let nonce = citizen.post("face", "").json()["nonce"].as_str().unwrap().to_owned();
+    let tell = |jpeg: &[u8]| {
+        let answer = picture(&citizen, &nonce, jpeg);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
+    };
+    assert_eq!(tell(&file("obama.jpg"))["seen"], 1);
+    assert_eq!(tell(&[&[0xff, 0xd8, 0xff][..], &[0; 500]].concat())["again"], "not-a-picture");
+    assert_eq!(tell(&bomb())["again"], "too-large");
+    let photo = image(&file("obama.jpg"));
+    assert_eq!(tell(&jpeg(&photo.rotate180()))["again"], "upside-down");
+    let nobody =
+        image::RgbImage::from_fn(640, 480, |x, y| image::Rgb([(x % 251) as u8, (y % 241) as u8, 90]));
+    assert_eq!(tell(&jpeg(&nobody.into()))["again"], "no-face");
+    let mut two = image::RgbImage::new(photo.width() * 2, photo.height());
+    image::imageops::replace(&mut two, &photo.to_rgb8(), 0, 0);
+    image::imageops::replace(&mut two, &photo.to_rgb8(), i64::from(photo.width()), 0);
+    assert_eq!(tell(&jpeg(&two.into()))["again"], "several-faces");
+    // A reference photo is as exacting.
+    for (body, said) in [("AAAA".to_owned(), "not-a-picture"), (STANDARD.encode(bomb()), "too-large")] {
+        let refused = gate_.portal("POST /v1/references", json!({"iin": own, "picture": body}));
+        assert_eq!((refused.status, refused.problem().as_str()), (422, "invalid-request"));
+        assert!(refused.body.contains(said), "{refused:?}");
+    }
+    assert_eq!(gate_.portal("POST /v1/references/delete", json!({"iin": own})).status, 200);
+    // What is under way goes on with the photo it began with; the next look has none.
+    assert_eq!(citizen.post("face", "").problem(), "wrong-state");
+    assert_eq!(gate(&gate_.look(&id), "living-face")["reason"], "no-reference-photo");
+    let mut http = rig::http::Client::new(gate_.address);
+    for fault in ["not-a-picture", "too-large", "upside-down", "no-face", "several-faces"] {
+        let metric = format!("qalqan_loans_picture_faults_total{{fault=\"{fault}\"}}");
+        assert!(http.metric(&metric) >= 1.0, "{fault}");
+    }
+    let kept = Citizen { gate: &gate_, session: citizen.session.clone() }.state();
+    assert_eq!(kept.json()["step"], "wait", "{kept:?}");
+    let _: Value = kept.json();
+}
+
+fn image(bytes: &[u8]) -> image::DynamicImage {
+    image::load_from_memory(bytes).unwrap()
+}
+
+fn jpeg(picture: &image::DynamicImage) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 85);
+    picture.to_rgb8().write_with_encoder(encoder).unwrap();
+    bytes.into_inner()
+}
+
+/// A small JPEG whose header says 60,000 × 60,000 pixels.
+fn bomb() -> Vec<u8> {
+    let mut bytes = jpeg(&image::DynamicImage::new_rgb8(16, 16));
+    // The frame header (ITU-T T.81 section B.2.2): marker, length, precision, then lines and samples a line.
+    let frame = bytes.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
+    let size = 60_000u16.to_be_bytes();
+    bytes[frame + 5..frame + 9].copy_from_slice(&[size, size].concat());
+    bytes
+}
