@@ -3,14 +3,17 @@
 //! One thread with a runtime of its own has the store. HTTP workers reach it by [`Loans::ask`]; the same thread moves
 //! applications on when their time comes, and sends what was queued.
 
+mod around;
 mod clients;
 mod codes;
+mod group;
 mod office;
 mod outgoing;
 mod rotation;
 mod store;
 mod suspects;
 mod view;
+mod writes;
 
 use std::io;
 use std::rc::Rc;

@@ -9,6 +9,7 @@ use lending::{
 use numbering::Number;
 use serde_json::{Value, json};
 
+use super::around::Around;
 use super::store::{Applicant, Fault, Store, Unit, new_id};
 use super::{Asked, Client, Command, Counts, Opening, Reply, Scope, Suspects, count, view};
 use crate::config::{Loans as Settings, Setup};
@@ -106,12 +107,18 @@ impl Office {
 
     async fn done(&self, settings: &Settings, asked: &Asked) -> Done<(u16, String)> {
         let now_ms = now_ms();
-        let unit = self.store.begin(&settings.vault).await?;
-        let mut round = Round { settings, unit, now_ms };
         let client = &asked.client;
+        // Two that come at once with one key take turns.
+        let key =
+            asked.repeats.as_ref().map(|(key, _)| turn_of(&settings.vault, &format!("{} {key}", client.id)));
+        let person = match &asked.command {
+            Command::Open(opening) => Some(turn_of(&settings.vault, &opening.iin)),
+            _ => None,
+        };
+        let turns: Vec<i64> = key.into_iter().chain(person).collect();
+        let unit = self.store.begin_in_turn(&settings.vault, &turns).await?;
+        let mut round = Round { settings, unit, now_ms };
         if let Some((key, hash)) = &asked.repeats {
-            // Two that come at once with one key take turns.
-            round.unit.lock(turn_of(&settings.vault, &format!("{} {key}", client.id))).await?;
             if let Some((first, status, body)) = round.unit.answered(&client.id, key).await? {
                 let what = "another request was sent with this Idempotency-Key: make a key for each";
                 return if first == *hash { Ok((status, body)) } else { problem(Kind::KeyReused, what) };
@@ -245,8 +252,8 @@ impl Office {
             round.now_ms,
         );
         let applicant = Applicant { iin: opening.iin.clone(), phone: opening.phone.reveal().to_string() };
+        // The turn was taken at the beginning.
         let (id, turn) = (new_id(), turn_of(&round.settings.vault, &opening.iin));
-        round.unit.lock(turn).await?;
         round.unit.insert(&id, &applicant, turn, counts, &application).await?;
         Ok(Case { id, application, applicant, events: vec![(round.now_ms, event)], kept: 0 })
     }
@@ -282,17 +289,18 @@ impl Office {
         let (settings, now_ms) = (round.settings, round.now_ms);
         let limits = settings.rulebook.limits(now_ms);
         if !case.application.state.is_end() {
-            let ban = round.unit.ban(&case.applicant.iin).await?;
             let from_ms = (now_ms - i64::from(limits.several.hours) * HOUR_MS)
                 .min(settings.rulebook.day_begins_ms(case.application.opened_ms));
             let phone = Number::parse(&case.applicant.phone).ok();
+            let Around { ban, changes, others } =
+                round.unit.around(&case.id, &case.applicant, from_ms).await?;
             let around = Circumstances {
                 rulebook: &settings.rulebook,
                 asked: settings.asked,
                 ban: ban.as_ref().map(|(ban, _)| *ban),
-                changes: round.unit.changes(&case.applicant.phone).await?,
+                changes,
                 suspect_call: phone.map_or(SuspectCall::None, |phone| self.suspect_call(round, phone)),
-                others: round.unit.others(&case.id, &case.applicant.iin, from_ms).await?,
+                others,
             };
             let news = case.application.settle(&around, now_ms);
             case.events.extend(news);
