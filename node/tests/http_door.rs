@@ -12,6 +12,8 @@ mod http;
 mod http_contract;
 mod http_peers;
 mod loans;
+mod loans_bad;
+mod loans_creditor;
 mod metrics;
 mod proxy_asking;
 mod rig;

@@ -43,7 +43,7 @@ impl Own {
             format!(
                 "[sip]\nlisten = [\"127.0.0.1:{sip}\"]\nworkers = 1\n[http]\nlisten = [\"127.0.0.1:{port}\"]\nworkers = 1\n\
                  [loans]\nkeys = \"loans.keys\"\nsigning-key = \"loans.pem\"\nclients = \"clients.csv\"\n\
-                 sms-spool = \"sms\"\n"
+                 sms-spool = \"sms\"\n[trunk.none]\nclass = \"international\"\nsource = [\"127.0.0.11\"]\n"
             ),
         )?;
         replace(&at("loans.keys"), format!("{} {}\n", hex(&random::<4>()), hex(&random::<32>())).as_bytes())?;
