@@ -198,7 +198,11 @@ fn main() -> Result<()> {
             let (seconds, rounds) = if quick { (2, 1) } else { (seconds, rounds) };
             let measured = Duration::from_secs(seconds);
             let play = loans::Play { program: &program, root: &root, connections, measured, rounds };
+            let (all, suspicious) = loans::note_ns();
             print!("{}", loans::table(&loans::run(&play)?));
+            println!(
+                "Noting who was called, on a screening worker: {all:.1} ns a call, {suspicious:.1} ns one that was marked or blocked."
+            );
             Ok(())
         }
         Command::Load { target, window, seconds, calls_per_s, flood } => {
