@@ -186,7 +186,7 @@ pub fn run(args: TryArgs, language: Language, out: &mut impl Write) -> Outcome {
             walk.open(&body)?
         }
     };
-    walk.to_its_end(&id)
+    walk.walk_on(&id)
 }
 
 fn secret<W: Write>(file: &Option<PathBuf>, screen: &mut Screen<W>) -> Result<String, String> {
@@ -247,7 +247,7 @@ impl<W: Write> Walk<'_, W> {
         Ok(id)
     }
 
-    fn to_its_end(&mut self, id: &str) -> Outcome {
+    fn walk_on(&mut self, id: &str) -> Outcome {
         let path = format!("/v1/loans/{id}");
         let mut shown = BTreeMap::new();
         let mut waits_for = String::new();

@@ -118,11 +118,11 @@ impl Office {
         let turns: Vec<i64> = key.into_iter().chain(person).collect();
         let unit = self.store.begin_in_turn(&settings.vault, &turns).await?;
         let mut round = Round { settings, unit, now_ms };
-        if let Some((key, hash)) = &asked.repeats {
-            if let Some((first, status, body)) = round.unit.answered(&client.id, key).await? {
-                let what = "another request was sent with this Idempotency-Key: make a key for each";
-                return if first == *hash { Ok((status, body)) } else { problem(Kind::KeyReused, what) };
-            }
+        if let Some((key, hash)) = &asked.repeats
+            && let Some((first, status, body)) = round.unit.answered(&client.id, key).await?
+        {
+            let what = "another request was sent with this Idempotency-Key: make a key for each";
+            return if first == *hash { Ok((status, body)) } else { problem(Kind::KeyReused, what) };
         }
         let (status, body) = self.act(&mut round, asked).await?;
         let body = body.to_string();
