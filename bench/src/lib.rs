@@ -4,7 +4,8 @@
 //! [`wire`], [`servers`] starts
 //! who answers and reads its CPU time from /proc, [`floor`] is the least any answerer can cost, [`hop`]
 //! stands behind a proxy, [`judge`]
-//! times the verdict by itself, [`journal`] what is kept of it, [`exchange`] operators that ask each other. [`country`]
+//! times the verdict by itself, [`journal`] what is kept of it, [`exchange`] operators that ask each other, [`loans`]
+//! applications for loans. [`country`]
 //! measures nothing: it shows that operators' nodes let honest calls through.
 
 pub mod contest;
@@ -19,6 +20,7 @@ pub mod journal;
 pub mod judge;
 pub mod lists;
 pub mod load;
+pub mod loans;
 pub mod pace;
 pub mod servers;
 pub mod service;

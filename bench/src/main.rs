@@ -6,7 +6,7 @@ use std::time::Duration;
 use bench::contest::{self, Contest};
 use bench::load::{By, Load};
 use bench::pace::Pace;
-use bench::{count, country, exchange, flame, floor, hop, journal, judge, lists, load, pace, service};
+use bench::{count, country, exchange, flame, floor, hop, journal, judge, lists, load, loans, pace, service};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -117,6 +117,25 @@ enum Command {
         #[arg(long, default_value = "target/bench/exchange")]
         work: PathBuf,
     },
+    /// Loan applications opened a second, beside the same rows by pgbench and by FastAPI
+    Loans {
+        /// One short round: shows that it works, not how fast it is
+        #[arg(long)]
+        quick: bool,
+        #[arg(long, default_value_t = 64)]
+        connections: usize,
+        /// For each line of the table
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Directory of the repository
+        #[arg(long, default_value = ".")]
+        root: PathBuf,
+        /// The node; this program's neighbour if it is not said
+        #[arg(long)]
+        program: Option<PathBuf>,
+    },
     /// Load one address
     Load {
         target: std::net::SocketAddr,
@@ -169,6 +188,21 @@ fn main() -> Result<()> {
             let play = exchange::Play { program: &program, work: &work, calls_per_s, measured, rounds, open };
             let (phases, memory) = exchange::run(&play)?;
             print!("{}", exchange::table(&phases, &memory));
+            Ok(())
+        }
+        Command::Loans { quick, connections, seconds, rounds, root, program } => {
+            let program = program.map_or_else(
+                || Ok(std::env::current_exe()?.with_file_name("qalqan")),
+                Ok::<_, std::io::Error>,
+            )?;
+            let (seconds, rounds) = if quick { (2, 1) } else { (seconds, rounds) };
+            let measured = Duration::from_secs(seconds);
+            let play = loans::Play { program: &program, root: &root, connections, measured, rounds };
+            let (all, suspicious) = loans::note_ns();
+            print!("{}", loans::table(&loans::run(&play)?));
+            println!(
+                "Noting who was called, on a screening worker: {all:.1} ns a call, {suspicious:.1} ns one that was marked or blocked."
+            );
             Ok(())
         }
         Command::Load { target, window, seconds, calls_per_s, flood } => {

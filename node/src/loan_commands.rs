@@ -1,5 +1,7 @@
 //! `qalqan loan …`: keys and clients of the loan gate, and its record of looks.
 
+mod walk;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +12,8 @@ use lending::Vault;
 use qalqan::config::{self, Loans, Origin};
 use qalqan::loans::{New, Store, add_client, random, replace};
 use qalqan::tls::read_secret;
+use rules::Language;
+use walk::TryArgs;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -25,6 +29,8 @@ pub enum LoanCommand {
     },
     /// Add a client of the API; its secrets are printed once
     Client(ClientArgs),
+    /// Walk an application to its end as a creditor does, and show the gates; --self needs nothing set up
+    Try(TryArgs),
     /// Seal again, under the key in force, what is sealed under older ones; nodes may run meanwhile
     RotateKeys,
     /// Show who looked at what
@@ -55,7 +61,12 @@ pub struct ClientArgs {
     webhook: String,
 }
 
-pub fn run(command: LoanCommand, origin: &Origin, out: &mut impl Write) -> Outcome {
+pub fn run(
+    command: LoanCommand,
+    origin: &Origin,
+    language: Option<Language>,
+    out: &mut impl Write,
+) -> Outcome {
     match command {
         LoanCommand::Key { file, signing_key } => {
             let shown = |what: &dyn std::fmt::Display| format!("{}: {what}", file.display());
@@ -85,6 +96,7 @@ pub fn run(command: LoanCommand, origin: &Origin, out: &mut impl Write) -> Outco
                 writeln!(out, "webhook_secret {secret}")?;
             }
         }
+        LoanCommand::Try(args) => walk::run(args, language.unwrap_or_default(), out)?,
         LoanCommand::RotateKeys => {
             let loans = configured(origin)?;
             let changed = runtime()?.block_on(async {

@@ -3,11 +3,13 @@
 //! One thread with a runtime of its own has the store. HTTP workers reach it by [`Loans::ask`]; the same thread moves
 //! applications on when their time comes, and sends what was queued.
 
+mod around;
 mod clients;
 mod codes;
 mod counts;
 mod face_pool;
 mod faces;
+mod group;
 mod limits;
 mod links;
 mod office;
@@ -24,6 +26,7 @@ mod store;
 mod suspects;
 mod verifications;
 mod view;
+mod writes;
 
 use std::io;
 use std::rc::Rc;

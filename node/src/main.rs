@@ -240,7 +240,7 @@ fn run(command_line: CommandLine) -> Outcome {
         Command::Hunt(command) => hunt::run(command, &mut out)?,
         Command::Journal(command) => journal_commands::run(command, &origin, language, &mut out)?,
         Command::Scorecard(args) => args.run(&origin, &mut out)?,
-        Command::Loan(command) => loan_commands::run(command, &origin, &mut out)?,
+        Command::Loan(command) => loan_commands::run(command, &origin, language, &mut out)?,
         Command::Roaming(command) => roaming_commands::run(command, &mut out)?,
         Command::Simulate(args) => simulate::simulate(&args, language.unwrap_or_default(), &mut out)?,
         Command::Demo(args) => {

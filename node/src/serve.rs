@@ -399,6 +399,12 @@ fn reload(node: &Node, origin: &Origin) {
             if http(&setup) != http(&before) {
                 log("reload: http.listen, http.workers and tracing change at the next start");
             }
+            let loans = |setup: &Setup| setup.loans.as_ref().map(|loans| loans.store.clone());
+            if loans(&setup) != loans(&before) {
+                log(
+                    "reload: loans.store, and a first [loans], count from the next start: until then loans are kept where they were",
+                );
+            }
             if setup.nats != before.nats {
                 log("reload: nats changes at the next start");
             }

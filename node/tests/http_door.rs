@@ -12,6 +12,8 @@ mod http;
 mod http_contract;
 mod http_peers;
 mod loans;
+mod loans_bad;
+mod loans_creditor;
 mod loans_operator;
 mod metrics;
 mod one_time_passwords;

@@ -12,6 +12,7 @@ use numbering::Number;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+use super::around::Around;
 use super::counts::count;
 use super::faces::Faces;
 use super::operator_codes::{Remote, not_known};
@@ -103,8 +104,17 @@ pub(super) struct Round<'r> {
 
 impl<'r> Round<'r> {
     pub(super) async fn begin(store: &Store, settings: &'r Settings) -> Done<Round<'r>> {
+        Round::begin_in_turn(store, settings, &[]).await
+    }
+
+    /// Behind whoever has one of these turns.
+    pub(super) async fn begin_in_turn(
+        store: &Store,
+        settings: &'r Settings,
+        turns: &[i64],
+    ) -> Done<Round<'r>> {
         let now_ms = now_ms();
-        let unit = store.begin(&settings.vault).await?;
+        let unit = store.begin_in_turn(&settings.vault, turns).await?;
         Ok(Round { settings, unit, now_ms, question: None, remote: None, keeps_answer: true })
     }
 }
@@ -290,8 +300,8 @@ impl Office {
             round.now_ms,
         );
         let applicant = Applicant { iin: opening.iin.clone(), phone: opening.phone.reveal().to_string() };
+        // The turn was taken at the beginning.
         let (id, turn) = (new_id(), turn_of(&round.settings.vault, &opening.iin));
-        round.unit.lock(turn).await?;
         round.unit.insert(&id, &applicant, turn, counts, &application).await?;
         Ok(Case { id, application, applicant, events: vec![(round.now_ms, event)], kept: 0 })
     }
@@ -337,19 +347,20 @@ impl Office {
         let (settings, now_ms) = (round.settings, round.now_ms);
         let limits = settings.rulebook.limits(now_ms);
         if !case.application.state.is_end() {
-            let ban = round.unit.ban(&case.applicant.iin).await?;
             let from_ms = (now_ms - i64::from(limits.several.hours) * HOUR_MS)
                 .min(settings.rulebook.day_begins_ms(case.application.opened_ms));
             let phone = Number::parse(&case.applicant.phone).ok();
+            let Around { ban, changes, others } =
+                round.unit.around(&case.id, &case.applicant, from_ms).await?;
             let around = Circumstances {
                 rulebook: &settings.rulebook,
                 asked: settings.asked,
                 ban: ban.as_ref().map(|(ban, _)| *ban),
                 phone_unknown_ms: self.phone_unknown_ms(round, case).await?,
-                changes: round.unit.changes(&case.applicant.phone).await?,
+                changes,
                 face: self.face_ready(round, &case.applicant.iin).await?,
                 suspect_call: phone.map_or(SuspectCall::None, |phone| self.suspect_call(round, phone)),
-                others: round.unit.others(&case.id, &case.applicant.iin, from_ms).await?,
+                others,
             };
             let news = case.application.settle(&around, now_ms);
             case.events.extend(news);

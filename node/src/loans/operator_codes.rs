@@ -7,13 +7,13 @@
 use lending::{Application, Fault as Refused, Limits, Purpose};
 use serde_json::{Value, json};
 
+use super::Client;
 use super::codes::words_of;
+use super::counts::count;
 use super::limits::{Counted, too_many};
 use super::office::{Case, Done, Office, Round, not_found, problem, refused};
 use super::operator::{Api, Fault, Service};
 use super::store::seal;
-use super::Client;
-use super::counts::count;
 use crate::config::Loans as Settings;
 use crate::http::{Kind, Problem};
 

@@ -52,11 +52,18 @@ impl Office {
         told: Option<Told>,
     ) -> Done<((u16, String), Option<Question>, Option<Remote>)> {
         let _place = self.places.acquire().await.expect("never closed");
-        let mut round = Round::begin(&self.store, settings).await?;
         let client = &asked.client;
+        let mut turns = Vec::new();
+        if told.is_none() {
+            // Two that come at once with one key take turns, and two applications of one person.
+            let key = asked.repeats.iter().map(|(key, _)| format!("{} {key}", client.id));
+            turns.extend(key.map(|key| turn_of(&settings.vault, &key)));
+            if let Command::Open(opening) = &asked.command {
+                turns.push(turn_of(&settings.vault, &opening.iin));
+            }
+        }
+        let mut round = Round::begin_in_turn(&self.store, settings, &turns).await?;
         if let Some((key, hash)) = asked.repeats.as_ref().filter(|_| told.is_none()) {
-            // Two that come at once with one key take turns.
-            round.unit.lock(turn_of(&settings.vault, &format!("{} {key}", client.id))).await?;
             if let Some((first, status, body)) = round.unit.answered(&client.id, key).await? {
                 let what = "another request was sent with this Idempotency-Key: make a key for each";
                 let first = (first == *hash).then_some(((status, body), None, None));

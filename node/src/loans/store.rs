@@ -10,9 +10,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
-use lending::{Application, Ban, Change, Changes, Event, Other, Sum, Use, Vault};
+use lending::{Application, Ban, Change, Event, Use, Vault};
 use sqlx::any::{AnyPoolOptions, AnyRow};
-use sqlx::{Any, AnyPool, Executor, Row, Transaction};
+use sqlx::{AnyPool, AssertSqlSafe, Connection, Executor, Row};
+
+use super::group::{Group, Tx};
+use super::writes::Writes;
 
 use super::{links, references};
 
@@ -31,7 +34,7 @@ const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS ban (person TEXT PRIMARY KEY, set_ms BIGINT NOT NULL, lifts_ms BIGINT, sealed TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS ban_event (person TEXT NOT NULL, at_ms BIGINT NOT NULL, event TEXT NOT NULL, client TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS phone_change (phone TEXT NOT NULL, change TEXT NOT NULL, at_ms BIGINT NOT NULL, \
-     PRIMARY KEY (phone, change))",
+     sealed TEXT NOT NULL, PRIMARY KEY (phone, change))",
     "CREATE TABLE IF NOT EXISTS code_sent (scope TEXT NOT NULL, at_ms BIGINT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS code_sent_scope ON code_sent (scope, at_ms)",
     "CREATE TABLE IF NOT EXISTS outgoing (id TEXT PRIMARY KEY, kind TEXT NOT NULL, client TEXT NOT NULL, \
@@ -53,14 +56,17 @@ fn tables() -> impl Iterator<Item = &'static str> {
 #[derive(Clone)]
 pub struct Store {
     pub(super) pool: AnyPool,
-    is_postgres: bool,
+    /// Of SQLite; none: PostgreSQL.
+    group: Option<Group>,
 }
 
 /// A unit of work: dropped, nothing of it is done.
 pub struct Unit<'s> {
-    pub(super) tx: Transaction<'static, Any>,
+    pub(super) tx: Tx,
     is_postgres: bool,
     pub(super) vault: &'s Vault,
+    /// Not yet in the store: read there only after [`Unit::flush`].
+    writes: Writes,
 }
 
 /// What is sealed with an application.
@@ -103,6 +109,15 @@ impl Store {
         let is_postgres = place.starts_with("postgres://") || place.starts_with("postgresql://");
         let options = AnyPoolOptions::new().acquire_timeout(Duration::from_secs(10));
         let pool = if is_postgres {
+            // A connection in use is asked whether it is well by its next statement: that saves a round trip.
+            let options = options.test_before_acquire(false).before_acquire(|connection, about| {
+                Box::pin(async move {
+                    if about.idle_for > Duration::from_secs(1) {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            });
             options.max_connections(16).connect(place).await?
         } else {
             let path = Path::new(place);
@@ -120,7 +135,8 @@ impl Store {
             });
             options.connect(&format!("sqlite://{}", path.display())).await?
         };
-        let store = Store { pool, is_postgres };
+        let group = (!is_postgres).then(|| Group::new(pool.clone()));
+        let store = Store { pool, group };
         if is_postgres {
             // Nodes that start together make the tables in turn.
             let mut tx = store.pool.begin().await?;
@@ -138,11 +154,20 @@ impl Store {
     }
 
     pub async fn begin<'s>(&self, vault: &'s Vault) -> Result<Unit<'s>> {
-        let tx = match self.is_postgres {
-            true => self.pool.begin().await?,
-            false => self.pool.begin_with("BEGIN IMMEDIATE").await?,
+        self.begin_in_turn(vault, &[]).await
+    }
+
+    /// Begins and waits for these turns, in this order, as [`Unit::lock`] would.
+    pub async fn begin_in_turn<'s>(&self, vault: &'s Vault, turns: &[i64]) -> Result<Unit<'s>> {
+        let tx = match &self.group {
+            Some(group) => Tx::Turn(group.begin().await?),
+            None => {
+                let locks = turns.iter().map(|turn| format!("; SELECT pg_advisory_xact_lock({turn})"));
+                let begin = format!("BEGIN{}", locks.collect::<String>());
+                Tx::Own(self.pool.begin_with(AssertSqlSafe(begin)).await?)
+            }
         };
-        Ok(Unit { tx, is_postgres: self.is_postgres, vault })
+        Ok(Unit { tx, is_postgres: self.group.is_none(), vault, writes: Writes::default() })
     }
 
     /// Applications that time has to move on.
@@ -244,8 +269,14 @@ impl Store {
 }
 
 impl Unit<'_> {
-    pub async fn commit(self) -> Result<()> {
+    pub async fn commit(mut self) -> Result<()> {
+        self.flush().await?;
         self.tx.commit().await
+    }
+
+    /// Puts what was written so far into the store.
+    async fn flush(&mut self) -> Result<()> {
+        self.writes.flush(&mut self.tx, self.is_postgres).await
     }
 
     /// Changes of one person come one after the other.
@@ -274,18 +305,14 @@ impl Unit<'_> {
         (status, body): (u16, &str),
         now_ms: i64,
     ) -> Result<()> {
-        let insert = "INSERT INTO answered (client, key, hash, status, sealed, at_ms) VALUES ($1, $2, $3, $4, $5, $6) \
-                      ON CONFLICT (client, key) DO UPDATE SET status = excluded.status, sealed = excluded.sealed";
-        sqlx::query(insert)
-            .bind(client)
-            .bind(key)
-            .bind(hash)
-            .bind(i64::from(status))
-            .bind(seal(self.vault, "answered", body))
-            .bind(now_ms)
-            .execute(&mut *self.tx)
-            .await
-            .map(drop)
+        let insert = "INSERT INTO answered (client, key, hash, status, sealed, at_ms)";
+        let sealed = seal(self.vault, "answered", body);
+        let row =
+            [client.into(), key.into(), hash.into(), i64::from(status).into(), sealed.into(), now_ms.into()];
+        let again =
+            "ON CONFLICT (client, key) DO UPDATE SET status = excluded.status, sealed = excluded.sealed";
+        self.writes.insert(insert, row, again);
+        Ok(())
     }
 
     /// A repeated request is done anew.
@@ -296,14 +323,9 @@ impl Unit<'_> {
     }
 
     pub async fn look(&mut self, who: &str, what: &str, subject: &str, now_ms: i64) -> Result<()> {
-        sqlx::query("INSERT INTO look (at_ms, who, what, subject) VALUES ($1, $2, $3, $4)")
-            .bind(now_ms)
-            .bind(who)
-            .bind(what)
-            .bind(subject)
-            .execute(&mut *self.tx)
-            .await
-            .map(drop)
+        let row = [now_ms.into(), who.into(), what.into(), subject.into()];
+        self.writes.insert("INSERT INTO look (at_ms, who, what, subject)", row, "");
+        Ok(())
     }
 
     pub async fn insert(
@@ -314,23 +336,20 @@ impl Unit<'_> {
         counts: bool,
         application: &Application,
     ) -> Result<()> {
-        let insert = "INSERT INTO application (id, creditor, person, phone, turn, sealed, opened_ms, sum, counts, state) \
-                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
         let sealed = serde_json::to_string(applicant).expect("plain values");
-        sqlx::query(insert)
-            .bind(id)
-            .bind(&application.creditor)
-            .bind(self.vault.mac(Use::Index, applicant.iin.as_bytes()))
-            .bind(self.vault.mac(Use::Index, applicant.phone.as_bytes()))
-            .bind(turn)
-            .bind(seal(self.vault, id, &sealed))
-            .bind(application.opened_ms)
-            .bind(application.sum.hundredths())
-            .bind(i64::from(counts))
-            .bind(application.state.name())
-            .execute(&mut *self.tx)
-            .await
-            .map(drop)
+        let columns = [
+            id.into(),
+            application.creditor.as_str().into(),
+            self.vault.mac(Use::Index, applicant.iin.as_bytes()).into(),
+            self.vault.mac(Use::Index, applicant.phone.as_bytes()).into(),
+            turn.into(),
+            seal(self.vault, id, &sealed).into(),
+            application.opened_ms.into(),
+            application.sum.hundredths().into(),
+            i64::from(counts).into(),
+        ];
+        self.writes.insert_application(columns, application.state.name());
+        Ok(())
     }
 
     /// The turn that an application's changes take.
@@ -341,6 +360,7 @@ impl Unit<'_> {
 
     /// An application, whose it is, and its events with their times.
     pub async fn load(&mut self, id: &str) -> Result<Option<(Application, Applicant, Vec<(i64, Event)>)>> {
+        self.flush().await?;
         let sealed = sqlx::query("SELECT sealed FROM application WHERE id = $1").bind(id);
         let Some(row) = sealed.fetch_optional(&mut *self.tx).await? else { return Ok(None) };
         let text = self.vault.open(id, &row.try_get::<String, _>(0)?);
@@ -357,6 +377,7 @@ impl Unit<'_> {
     }
 
     pub async fn document(&mut self, id: &str) -> Result<Option<String>> {
+        self.flush().await?;
         let row = sqlx::query("SELECT document FROM application WHERE id = $1").bind(id);
         let Some(row) = row.fetch_optional(&mut *self.tx).await? else { return Ok(None) };
         Ok(row.try_get::<Option<String>, _>(0)?.and_then(|sealed| self.vault.open(id, &sealed)))
@@ -365,13 +386,9 @@ impl Unit<'_> {
     /// Appends events; two that append at once cannot both have the next place.
     pub async fn append(&mut self, id: &str, from: u64, events: &[(i64, Event)]) -> Result<()> {
         for (n, (at_ms, event)) in events.iter().enumerate() {
-            sqlx::query("INSERT INTO event (application, n, at_ms, body) VALUES ($1, $2, $3, $4)")
-                .bind(id)
-                .bind((from + n as u64) as i64)
-                .bind(*at_ms)
-                .bind(serde_json::to_string(event).expect("plain values"))
-                .execute(&mut *self.tx)
-                .await?;
+            let body = serde_json::to_string(event).expect("plain values");
+            let row = [id.into(), ((from + n as u64) as i64).into(), (*at_ms).into(), body.into()];
+            self.writes.insert("INSERT INTO event (application, n, at_ms, body)", row, "");
         }
         Ok(())
     }
@@ -383,42 +400,14 @@ impl Unit<'_> {
         due_ms: Option<i64>,
         document: Option<&str>,
     ) -> Result<()> {
-        let update = "UPDATE application SET state = $1, due_ms = $2, ended_ms = $3, document = COALESCE($4, document) \
-                      WHERE id = $5";
-        sqlx::query(update)
-            .bind(application.state.name())
-            .bind(due_ms)
-            .bind(application.ended_ms)
-            .bind(document.map(|document| seal(self.vault, id, document)))
-            .bind(id)
-            .execute(&mut *self.tx)
-            .await
-            .map(drop)
-    }
-
-    /// Other applications of a person from a moment on.
-    pub async fn others(&mut self, id: &str, iin: &str, from_ms: i64) -> Result<Vec<Other>> {
-        let mut others = Vec::new();
-        let select = "SELECT creditor, opened_ms, sum, counts, state FROM application \
-                      WHERE person = $1 AND opened_ms >= $2 AND id <> $3";
-        for person in self.vault.macs(Use::Index, iin.as_bytes()) {
-            let rows = sqlx::query(select).bind(person).bind(from_ms).bind(id).fetch_all(&mut *self.tx);
-            for row in rows.await? {
-                let state: String = row.try_get(4)?;
-                let has_failed = lending::State::from_name(&state).is_none_or(|state| state.is_failure());
-                others.push(Other {
-                    creditor: row.try_get(0)?,
-                    opened_ms: row.try_get(1)?,
-                    sum: Sum::of_hundredths(row.try_get(2)?),
-                    counts: row.try_get::<i64, _>(3)? != 0 && !has_failed,
-                });
-            }
-        }
-        Ok(others)
+        let document = document.map(|document| seal(self.vault, id, document));
+        self.writes.update(id, application, due_ms, document);
+        Ok(())
     }
 
     /// Applications of a person that have not ended.
     pub async fn under_way(&mut self, iin: &str) -> Result<Vec<String>> {
+        self.flush().await?;
         let mut found = Vec::new();
         for person in self.vault.macs(Use::Index, iin.as_bytes()) {
             let select =
@@ -436,10 +425,7 @@ impl Unit<'_> {
             let select = sqlx::query("SELECT set_ms, lifts_ms, sealed FROM ban WHERE person = $1");
             if let Some(row) = select.bind(person).fetch_optional(&mut *self.tx).await? {
                 let ban = Ban { set_ms: row.try_get(0)?, lifts_ms: row.try_get(1)? };
-                let text = self.vault.open("ban", &row.try_get::<String, _>(2)?);
-                let applicant = text.and_then(|text| serde_json::from_str(&text).ok());
-                let applicant = applicant.ok_or_else(|| strange("a ban is sealed with another key"))?;
-                return Ok(Some((ban, applicant)));
+                return Ok(Some((ban, of_ban(self.vault, &row.try_get::<String, _>(2)?)?)));
             }
         }
         Ok(None)
@@ -473,26 +459,13 @@ impl Unit<'_> {
             .map(drop)
     }
 
-    pub async fn changes(&mut self, phone: &str) -> Result<Changes> {
-        let mut changes = Changes::new();
-        for phone in self.vault.macs(Use::Index, phone.as_bytes()) {
-            let select = sqlx::query("SELECT change, at_ms FROM phone_change WHERE phone = $1").bind(phone);
-            for row in select.fetch_all(&mut *self.tx).await? {
-                if let Some(change) = Change::from_name(&row.try_get::<String, _>(0)?) {
-                    let at_ms: i64 = row.try_get(1)?;
-                    changes.entry(change).and_modify(|known| *known = at_ms.max(*known)).or_insert(at_ms);
-                }
-            }
-        }
-        Ok(changes)
-    }
-
     pub async fn keep_change(&mut self, phone: &str, change: Change, at_ms: i64) -> Result<()> {
+        let sealed = seal(self.vault, "phone", phone);
         let phone = self.vault.mac(Use::Index, phone.as_bytes());
-        let insert = "INSERT INTO phone_change (phone, change, at_ms) VALUES ($1, $2, $3) \
+        let insert = "INSERT INTO phone_change (phone, change, at_ms, sealed) VALUES ($1, $2, $3, $4) \
                       ON CONFLICT (phone, change) DO UPDATE SET at_ms = excluded.at_ms \
                       WHERE excluded.at_ms > phone_change.at_ms";
-        let insert = sqlx::query(insert).bind(phone).bind(change.name()).bind(at_ms);
+        let insert = sqlx::query(insert).bind(phone).bind(change.name()).bind(at_ms).bind(sealed);
         insert.execute(&mut *self.tx).await.map(drop)
     }
 
@@ -506,20 +479,21 @@ impl Unit<'_> {
         until_ms: i64,
     ) -> Result<()> {
         let id = new_id();
-        let insert = "INSERT INTO outgoing (id, kind, client, sealed, made_ms, next_ms, until_ms, tries) \
-                      VALUES ($1, $2, $3, $4, $5, $6, $7, 0)";
-        sqlx::query(insert)
-            .bind(&id)
-            .bind(kind)
-            .bind(client)
-            .bind(seal(self.vault, &id, body))
-            .bind(now_ms)
-            .bind(now_ms)
-            .bind(until_ms)
-            .execute(&mut *self.tx)
-            .await
-            .map(drop)
+        let sealed = seal(self.vault, &id, body);
+        let insert = "INSERT INTO outgoing (id, kind, client, sealed, made_ms, next_ms, until_ms, tries)";
+        let (kind, client) = (kind.into(), client.into());
+        let row =
+            [id.into(), kind, client, sealed.into(), now_ms.into(), now_ms.into(), until_ms.into(), 0.into()];
+        self.writes.insert(insert, row, "");
+        Ok(())
     }
+}
+
+/// Whom a ban tells.
+pub fn of_ban(vault: &Vault, sealed: &str) -> Result<Applicant> {
+    let text = vault.open("ban", sealed);
+    let applicant = text.and_then(|text| serde_json::from_str(&text).ok());
+    applicant.ok_or_else(|| strange("a ban is sealed with another key"))
 }
 
 fn strange(what: &str) -> Fault {

@@ -9,12 +9,12 @@ use numbering::Number;
 use serde_json::{Value, json};
 use sqlx::Row;
 
+use super::Client;
 use super::codes::new_code;
+use super::counts::count;
 use super::limits::{Counted, too_many};
 use super::office::{Done, Office, Round, turn_of};
 use super::store::{Fault, Unit, new_id};
-use super::Client;
-use super::counts::count;
 
 pub const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS verification (id TEXT PRIMARY KEY, client TEXT NOT NULL, phone TEXT NOT NULL, \

@@ -50,6 +50,12 @@ impl Client {
         Client(BufReader::new(stream))
     }
 
+    /// From an address of this machine.
+    #[track_caller]
+    pub fn from(source: &str, address: SocketAddr) -> Client {
+        Client(BufReader::new(super::connect(source, address)))
+    }
+
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.0.get_mut().write_all(bytes.as_ref()).is_ok()
     }

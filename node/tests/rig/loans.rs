@@ -172,9 +172,14 @@ impl Gate {
 
     /// Starts the node again with a clock so many hours ahead.
     pub fn start(&mut self, hours: u32) {
-        let mut command = match hours {
-            0 => qalqan(self.site.directory.path()),
-            hours => {
+        self.start_ahead(&if hours == 0 { String::new() } else { format!("+{hours}h") });
+    }
+
+    /// Starts the node again with a clock ahead, as faketime writes it: `+61s`.
+    pub fn start_ahead(&mut self, ahead: &str) {
+        let mut command = match ahead {
+            "" => qalqan(self.site.directory.path()),
+            ahead => {
                 let mut command = qalqan(self.site.directory.path());
                 let libraries = [
                     "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
@@ -182,7 +187,7 @@ impl Gate {
                 ];
                 let library = libraries.into_iter().find(|path| std::path::Path::new(path).exists());
                 command.env("LD_PRELOAD", library.expect("the package faketime"));
-                command.env("FAKETIME", format!("+{hours}h")).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+                command.env("FAKETIME", ahead).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
                 command
             }
         };
