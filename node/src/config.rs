@@ -10,6 +10,7 @@ mod loans;
 mod nats;
 mod roaming;
 mod sip;
+mod smpp;
 mod sources;
 mod tracing;
 
@@ -34,6 +35,7 @@ pub use loans::Loans;
 pub use nats::{Credentials, Nats, Verdicts};
 pub use roaming::Roaming;
 pub use sip::{Hop, Limits, Listen, Proxy, Refusal, Sip, Transport};
+pub use smpp::Smpp;
 pub use sources::Sources;
 pub use tracing::Tracing;
 

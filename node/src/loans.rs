@@ -5,11 +5,15 @@
 
 mod clients;
 mod codes;
+mod looks;
 mod office;
 mod outgoing;
 mod rotation;
+mod smpp;
+mod smpp_counts;
 mod store;
 mod suspects;
+mod texts;
 mod view;
 
 use std::io;
@@ -33,6 +37,7 @@ use crate::store::now_ms;
 pub use clients::{Client, Clients, New, Scope, TOKEN_S, add as add_client, replace};
 pub use store::{Store, random};
 pub use suspects::{Suspects, is_suspicious};
+pub use texts::TextSeen;
 
 pub use office::needs;
 
@@ -105,6 +110,7 @@ pub struct Counts {
     pub webhooks_sent: AtomicU64,
     pub sends_failed: AtomicU64,
     pub store_faults: AtomicU64,
+    pub smpp: smpp_counts::Counts,
 }
 
 impl Counts {
@@ -124,12 +130,17 @@ impl Counts {
                 "One-time codes that were entered wrong.",
                 get(&self.codes_wrong),
             ),
-            ("qalqan_loans_sms_sent_total", "", "Texts laid into the spool.", get(&self.sms_sent)),
+            (
+                "qalqan_loans_sms_sent_total",
+                "",
+                "Texts laid into the spool, or taken whole by the SMSC.",
+                get(&self.sms_sent),
+            ),
             ("qalqan_loans_webhooks_sent_total", "", "Webhooks that were taken.", get(&self.webhooks_sent)),
             (
                 "qalqan_loans_send_failures_total",
                 "",
-                "Texts and webhooks that could not be sent; they are tried again.",
+                "Texts and webhooks that could not be sent; those that may yet go are tried again.",
                 get(&self.sends_failed),
             ),
             (
@@ -188,6 +199,7 @@ async fn run(
     let places = Rc::new(Semaphore::new(AT_ONCE));
     let chores = tokio::task::spawn_local(chores(office.clone()));
     let sending = tokio::task::spawn_local(outgoing::run(office.clone()));
+    let texting = tokio::task::spawn_local(smpp::run(office.clone(), stop.clone()));
     loop {
         tokio::select! {
             job = asked.recv() => {
@@ -208,6 +220,8 @@ async fn run(
     }
     chores.abort();
     sending.abort();
+    // Answers on their way are waited for, then the SMSC is told.
+    let _ = tokio::time::timeout(smpp::LAST_WORDS, texting).await;
 }
 
 /// Moves applications on when their time comes, and forgets what is old.

@@ -9,6 +9,7 @@ use rules::Language;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::smpp::{Smpp, SmppTable};
 use super::{Reader, explain_io};
 use crate::loans::Clients;
 use crate::tls::read_secret;
@@ -23,7 +24,8 @@ pub struct LoansTable {
     pub clients: Spanned<PathBuf>,
     #[serde(default = "kz")]
     pub rulebook: Spanned<String>,
-    pub sms_spool: Spanned<PathBuf>,
+    pub sms_spool: Option<Spanned<PathBuf>>,
+    pub smpp: Option<SmppTable>,
     #[serde(default)]
     pub phone_freshness: Gate,
     #[serde(default)]
@@ -57,7 +59,9 @@ pub struct Loans {
     pub clients: Clients,
     pub rulebook: Rulebook,
     words: [Words; 3],
-    pub sms_spool: PathBuf,
+    /// Where texts are laid for an SMS program; none: `smpp` sends them.
+    pub sms_spool: Option<PathBuf>,
+    pub smpp: Option<Arc<Smpp>>,
     pub asked: Asked,
     pub keep_days: u64,
 }
@@ -81,7 +85,7 @@ fn words() -> [Words; 3] {
 }
 
 /// What `env:NAME` stands for, or the text itself.
-fn of_environment(text: &str) -> Result<Option<String>, String> {
+pub(super) fn of_environment(text: &str) -> Result<Option<String>, String> {
     let Some(name) = text.strip_prefix("env:") else { return Ok(None) };
     std::env::var(name).map(Some).map_err(|_| format!("no environment variable {name}"))
 }
@@ -128,6 +132,21 @@ impl Reader<'_> {
         let rulebook =
             text.and_then(|text| Rulebook::parse(&text).map_err(|what| format!("rulebook {named}: {what}")));
         let rulebook = self.told(rulebook.map_err(|what| (table.rulebook.span(), what)));
+        let sms_spool = table.sms_spool.as_ref().map(|path| self.base.join(path.get_ref()));
+        let smpp = table.smpp.as_ref().map(|table| self.smpp(table).map(Arc::new));
+        match (&table.sms_spool, &table.smpp) {
+            (None, None) => {
+                self.faults.at(Some(keys.span()), "who sends texts: set sms-spool, or [loans.smpp]");
+            }
+            (Some(spool), Some(_)) => {
+                self.faults.at(Some(spool.span()), "sms-spool and [loans.smpp]: texts go by one of them");
+            }
+            _ => {}
+        }
+        let smpp = match smpp {
+            Some(smpp) => Some(smpp?),
+            None => None,
+        };
         let keep_days = self.bounded("keep-days", table.keep_days.as_ref(), 1825, 1..=36_500);
         Some(Loans {
             store: store?,
@@ -136,7 +155,8 @@ impl Reader<'_> {
             clients: clients?,
             rulebook: rulebook?,
             words: words(),
-            sms_spool: self.base.join(table.sms_spool.get_ref()),
+            sms_spool,
+            smpp,
             asked: Asked {
                 phone_freshness: table.phone_freshness == Gate::Required,
                 living_face: table.living_face == Gate::Required,

@@ -65,7 +65,7 @@ impl Office {
             ("minutes", &minutes),
         ];
         let text = settings.words(case.application.language).sms(purpose.name(), &places);
-        let body = json!({"to": case.applicant.phone, "text": text}).to_string();
+        let body = json!({"to": case.applicant.phone, "text": text, "once": true}).to_string();
         let until_ms = now_ms + i64::from(limits.code_s) * 1000;
         Ok(round.unit.queue("sms", &client.id, &body, now_ms, until_ms).await?)
     }

@@ -400,8 +400,11 @@ impl Office {
         let Some(settings) = &setup.loans else { return };
         let day_ms = 24 * HOUR_MS;
         let ended_ms = now_ms - settings.keep_days as i64 * day_ms;
-        if let Err(fault) = self.store.forget(ended_ms, now_ms - 3 * day_ms).await {
-            (self.log)(&format!("loans: {fault}"));
+        let served_ms = now_ms - 3 * day_ms;
+        for done in [self.store.forget(ended_ms, served_ms).await, self.store.forget_texts(served_ms).await] {
+            if let Err(fault) = done {
+                (self.log)(&format!("loans: {fault}"));
+            }
         }
     }
 }

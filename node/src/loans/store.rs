@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use aws_lc_rs::rand;
 use lending::{Application, Ban, Change, Changes, Event, Other, Sum, Use, Vault};
-use sqlx::any::{AnyPoolOptions, AnyRow};
+use sqlx::any::AnyPoolOptions;
 use sqlx::{Any, AnyPool, Executor, Row, Transaction};
+
+use super::texts;
 
 /// What went wrong in the store, in its own words; no statement holds personal data.
 pub type Fault = sqlx::Error;
@@ -49,7 +51,7 @@ pub struct Store {
 
 /// A unit of work: dropped, nothing of it is done.
 pub struct Unit<'s> {
-    tx: Transaction<'static, Any>,
+    pub(super) tx: Transaction<'static, Any>,
     is_postgres: bool,
     vault: &'s Vault,
 }
@@ -116,12 +118,12 @@ impl Store {
             // Nodes that start together make the tables in turn.
             let mut tx = store.pool.begin().await?;
             sqlx::query("SELECT pg_advisory_xact_lock(7237)").execute(&mut *tx).await?;
-            for statement in SCHEMA {
+            for statement in SCHEMA.iter().chain(texts::SCHEMA) {
                 tx.execute(*statement).await?;
             }
             tx.commit().await?;
         } else {
-            for statement in SCHEMA {
+            for statement in SCHEMA.iter().chain(texts::SCHEMA) {
                 store.pool.execute(*statement).await?;
             }
         }
@@ -129,11 +131,14 @@ impl Store {
     }
 
     pub async fn begin<'s>(&self, vault: &'s Vault) -> Result<Unit<'s>> {
-        let tx = match self.is_postgres {
-            true => self.pool.begin().await?,
-            false => self.pool.begin_with("BEGIN IMMEDIATE").await?,
-        };
-        Ok(Unit { tx, is_postgres: self.is_postgres, vault })
+        Ok(Unit { tx: self.transaction().await?, is_postgres: self.is_postgres, vault })
+    }
+
+    pub(super) async fn transaction(&self) -> Result<Transaction<'static, Any>> {
+        match self.is_postgres {
+            true => self.pool.begin().await,
+            false => self.pool.begin_with("BEGIN IMMEDIATE").await,
+        }
     }
 
     /// Applications that time has to move on.
@@ -145,13 +150,20 @@ impl Store {
         rows.iter().map(|row| row.try_get(0)).collect()
     }
 
-    /// Takes what is to be sent now, for `lease_ms`: nobody else takes it meanwhile.
-    pub async fn take(&self, vault: &Vault, now_ms: i64, lease_ms: i64) -> Result<Vec<Outgoing>> {
+    /// Takes what is to be sent now, but of kind `except`, for `lease_ms`: nobody else takes it meanwhile.
+    pub async fn take(
+        &self,
+        vault: &Vault,
+        now_ms: i64,
+        lease_ms: i64,
+        except: &str,
+    ) -> Result<Vec<Outgoing>> {
         let rows = sqlx::query(
             "SELECT id, kind, client, sealed, next_ms, until_ms, tries FROM outgoing WHERE next_ms <= $1 \
-             ORDER BY next_ms LIMIT 100",
+             AND kind <> $2 ORDER BY next_ms LIMIT 100",
         )
         .bind(now_ms)
+        .bind(except)
         .fetch_all(&self.pool)
         .await?;
         let mut taken = Vec::new();
@@ -211,16 +223,6 @@ impl Store {
         }
         tx.commit().await
     }
-
-    /// Who looked at what, the newest last.
-    pub async fn looks(&self, limit: i64) -> Result<Vec<(i64, String, String, String)>> {
-        let rows = sqlx::query("SELECT at_ms, who, what, subject FROM look ORDER BY at_ms DESC LIMIT $1")
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await?;
-        let read = |row: &AnyRow| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
-        rows.iter().rev().map(read).collect()
-    }
 }
 
 impl Unit<'_> {
@@ -263,17 +265,6 @@ impl Unit<'_> {
             .bind(i64::from(status))
             .bind(seal(self.vault, "answered", body))
             .bind(now_ms)
-            .execute(&mut *self.tx)
-            .await
-            .map(drop)
-    }
-
-    pub async fn look(&mut self, who: &str, what: &str, subject: &str, now_ms: i64) -> Result<()> {
-        sqlx::query("INSERT INTO look (at_ms, who, what, subject) VALUES ($1, $2, $3, $4)")
-            .bind(now_ms)
-            .bind(who)
-            .bind(what)
-            .bind(subject)
             .execute(&mut *self.tx)
             .await
             .map(drop)
