@@ -15,4 +15,5 @@ mod loans;
 mod metrics;
 mod proxy_asking;
 mod rig;
+mod smpp;
 mod traces;

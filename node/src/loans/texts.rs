@@ -255,7 +255,7 @@ impl Store {
                 .bind(plain(&receipt.message_id))
                 .bind(&receipt.phone)
                 .bind(receipt.reference.map(i64::from))
-                .bind(receipt.state.name())
+                .bind(named(receipt.state))
                 .bind(now_ms)
                 .execute(&mut *tx)
                 .await?;
@@ -382,9 +382,7 @@ async fn meet_receipt(tx: &mut Transaction<'static, Any>, id: &str) -> Result<bo
         return Ok(false);
     };
     // Delivered is delivered; else what was final first stays.
-    let is_final =
-        |name: &str| MessageState::ALL.iter().any(|state| state.name() == name && state.is_final());
-    let was_final = is_final(&before) && before != UNKNOWN;
+    let was_final = MessageState::ALL.iter().any(|state| named(*state) == before && state.is_final());
     if before != DELIVERED && (state == DELIVERED || !was_final) {
         let update = "UPDATE text_part SET state = $1, at_ms = $2 WHERE text = $3 AND n = $4";
         sqlx::query(update).bind(&state).bind(at_ms).bind(&text).bind(n).execute(&mut **tx).await?;
@@ -421,6 +419,14 @@ async fn part_of(
                   AND message_id IS NULL ORDER BY made_ms DESC LIMIT 1";
     let row = sqlx::query(select).bind(reference).bind(phone).fetch_optional(&mut **tx).await?;
     row.as_ref().map(found).transpose()
+}
+
+/// A state that a receipt says. One that says the SMSC lost track is no missing answer: it had the message.
+fn named(state: MessageState) -> &'static str {
+    match state {
+        MessageState::Unknown => "lost by the SMSC",
+        _ => state.name(),
+    }
 }
 
 /// How a phone is looked for: its digits, keyed.

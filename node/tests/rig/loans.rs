@@ -25,13 +25,21 @@ const SPOOL: &str = "sms";
 
 impl Gate {
     pub fn new(postgres: Option<Postgres>, webhook: &str, more: &str) -> Gate {
+        Gate::sending(postgres, webhook, more, &format!("sms-spool = \"{SPOOL}\""))
+    }
+
+    /// A gate whose texts go another way: a line of `[loans]`, or a table behind it. `smpp.toml` are an SMSC's credentials.
+    pub fn sending(postgres: Option<Postgres>, webhook: &str, more: &str, texts: &str) -> Gate {
         let store = postgres.as_ref().map_or("loans.db", |postgres| &postgres.url).to_owned();
         let table = format!(
             "[loans]\nstore = \"{store}\"\nkeys = \"loans.keys\"\nsigning-key = \"signing.pem\"\n\
-             clients = \"clients.csv\"\nsms-spool = \"{SPOOL}\"\n{more}"
+             clients = \"clients.csv\"\n{more}\n{texts}\n"
         );
         let (site, address) = site(&table);
         std::fs::create_dir(site.path(SPOOL)).unwrap();
+        site.write("smpp.toml", "system-id = \"qalqan\"\npassword = \"secret\"\n");
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(site.path("smpp.toml"), private).unwrap();
         site.ok(&["loan", "key", "loans.keys", "--signing-key", "signing.pem"]);
         let secret = |text: &str, name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

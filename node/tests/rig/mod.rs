@@ -6,6 +6,7 @@ pub mod http;
 pub mod loans;
 pub mod nats;
 pub mod postgres;
+pub mod smsc;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
