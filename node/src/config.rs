@@ -12,6 +12,7 @@ mod nats;
 mod operator;
 mod roaming;
 mod sip;
+mod smpp;
 mod sources;
 mod tracing;
 
@@ -37,6 +38,7 @@ pub use loans::Loans;
 pub use nats::{Credentials, Nats, Verdicts};
 pub use roaming::Roaming;
 pub use sip::{Hop, Limits, Listen, Proxy, Refusal, Sip, Transport};
+pub use smpp::Smpp;
 pub use sources::Sources;
 pub use tracing::Tracing;
 

@@ -33,6 +33,12 @@ pub enum LoanCommand {
     Try(TryArgs),
     /// Seal again, under the key in force, what is sealed under older ones; nodes may run meanwhile
     RotateKeys,
+    /// Show what became of texts that went to an SMSC
+    Texts {
+        /// The newest so many
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: i64,
+    },
     /// Show who looked at what
     Looks {
         /// The newest so many
@@ -104,6 +110,17 @@ pub fn run(
                 store.rotate(&loans.vault).await
             })?;
             writeln!(out, "{changed} rows are now sealed under key {}", loans.vault.current())?;
+        }
+        LoanCommand::Texts { limit } => {
+            let loans = configured(origin)?;
+            let texts = runtime()?.block_on(async {
+                let store = Store::open(&loans.store).await.map_err(|fault| fault.to_string())?;
+                store.texts(limit).await.map_err(|fault| fault.to_string())
+            })?;
+            for text in texts {
+                let time = jiff::Timestamp::from_millisecond(text.made_ms)?;
+                writeln!(out, "{time:.3} {} {} {}", text.client, text.id, text.parts.join(", "))?;
+            }
         }
         LoanCommand::Looks { limit } => {
             let loans = configured(origin)?;

@@ -12,6 +12,7 @@ mod faces;
 mod group;
 mod limits;
 mod links;
+mod looks;
 mod office;
 pub mod operator;
 mod operator_codes;
@@ -21,9 +22,12 @@ mod phones;
 mod provider;
 mod references;
 mod rotation;
+mod smpp;
+mod smpp_counts;
 mod steps;
 mod store;
 mod suspects;
+mod texts;
 mod verifications;
 mod view;
 mod writes;
@@ -54,6 +58,7 @@ pub use page::{Act, PageAsked};
 pub use references::Reference;
 pub use store::{Store, random};
 pub use suspects::{Suspects, is_suspicious};
+pub use texts::TextSeen;
 
 pub use office::needs;
 
@@ -242,6 +247,7 @@ async fn run(
     let under_way = Rc::new(());
     let chores = tokio::task::spawn_local(chores(office.clone()));
     let sending = tokio::task::spawn_local(outgoing::run(office.clone()));
+    let texting = tokio::task::spawn_local(smpp::run(office.clone(), stop.clone()));
     loop {
         tokio::select! {
             job = asked.recv() => {
@@ -266,6 +272,8 @@ async fn run(
     }
     chores.abort();
     sending.abort();
+    // Answers on their way are waited for, then the SMSC is told.
+    let _ = tokio::time::timeout(smpp::LAST_WORDS, texting).await;
 }
 
 /// Moves applications on when their time comes, and forgets what is old.

@@ -146,6 +146,15 @@ impl Watch {
                 }
                 page.raw(name, &labels, value);
             }
+            if setup.loans.as_ref().is_some_and(|loans| loans.smpp.is_some()) {
+                for (name, kind, labels, help, value) in loans.smpp.described() {
+                    if name != named {
+                        page.head(name, kind, help);
+                        named = name;
+                    }
+                    page.raw(name, &labels, value);
+                }
+            }
         }
         process::write(&mut page);
         page.0

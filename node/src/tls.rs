@@ -114,6 +114,14 @@ pub fn exchange_client(
     Ok(Arc::new(config))
 }
 
+/// How a server under `trusted` is asked that wants no certificate of this node.
+pub fn client(trusted: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, String> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider knows the usual versions");
+    Ok(Arc::new(builder.with_root_certificates(roots(trusted)?).with_no_client_auth()))
+}
+
 fn roots(trusted: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>, String> {
     let mut roots = RootCertStore::empty();
     for authority in trusted {

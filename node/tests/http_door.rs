@@ -22,4 +22,5 @@ mod page_engine;
 mod page_face;
 mod proxy_asking;
 mod rig;
+mod smpp;
 mod traces;

@@ -9,10 +9,11 @@ fn root() -> PathBuf {
 }
 
 /// Floors from the ground up; see ARCHITECTURE.md.
-const FLOORS: [(&str, u8); 14] = [
+const FLOORS: [(&str, u8); 15] = [
     ("numbering", 1),
     ("sip", 1),
     ("face", 1),
+    ("smpp", 1),
     ("call", 2),
     ("lists", 2),
     ("rules", 3),

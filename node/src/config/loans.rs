@@ -11,6 +11,7 @@ use toml::Spanned;
 
 use super::citizens::{FaceTable, Faces, Page, PageTable};
 use super::operator::{OperatorTable, of_environment};
+use super::smpp::{Smpp, SmppTable};
 use super::{Reader, explain_io};
 use crate::loans::Clients;
 use crate::loans::operator::{Api, Service};
@@ -26,7 +27,8 @@ pub struct LoansTable {
     pub clients: Spanned<PathBuf>,
     #[serde(default = "kz")]
     pub rulebook: Spanned<String>,
-    pub sms_spool: Spanned<PathBuf>,
+    pub sms_spool: Option<Spanned<PathBuf>>,
+    pub smpp: Option<SmppTable>,
     #[serde(default)]
     pub phone_freshness: Gate,
     #[serde(default)]
@@ -66,7 +68,9 @@ pub struct Loans {
     pub clients: Clients,
     pub rulebook: Rulebook,
     words: [Words; 3],
-    pub sms_spool: PathBuf,
+    /// Where texts are laid for an SMS program; none: `smpp` sends them.
+    pub sms_spool: Option<PathBuf>,
+    pub smpp: Option<Arc<Smpp>>,
     pub asked: Asked,
     pub keep_days: u64,
     /// Who sends and checks codes in place of texts of our own.
@@ -149,6 +153,21 @@ impl Reader<'_> {
         let recheck = self.bounded("phone-recheck-min", table.phone_recheck_min.as_ref(), 60, 1..=1440);
         let page = table.page.as_ref().map(|page| self.page(page));
         let faces = table.face.as_ref().map(|face| self.faces(face));
+        let sms_spool = table.sms_spool.as_ref().map(|path| self.base.join(path.get_ref()));
+        let smpp = table.smpp.as_ref().map(|table| self.smpp(table).map(Arc::new));
+        match (&table.sms_spool, &table.smpp) {
+            (None, None) => {
+                self.faults.at(Some(keys.span()), "who sends texts: set sms-spool, or [loans.smpp]");
+            }
+            (Some(spool), Some(_)) => {
+                self.faults.at(Some(spool.span()), "sms-spool and [loans.smpp]: texts go by one of them");
+            }
+            _ => {}
+        }
+        let smpp = match smpp {
+            Some(smpp) => Some(smpp?),
+            None => None,
+        };
         let keep_days = self.bounded("keep-days", table.keep_days.as_ref(), 1825, 1..=36_500);
         Some(Loans {
             store: store?,
@@ -157,7 +176,8 @@ impl Reader<'_> {
             clients: clients?,
             rulebook: rulebook?,
             words: words(),
-            sms_spool: self.base.join(table.sms_spool.get_ref()),
+            sms_spool,
+            smpp,
             asked: Asked { phone_freshness: is_asked, living_face: table.living_face == Gate::Required },
             keep_days,
             one_time_password,

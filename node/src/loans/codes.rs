@@ -35,7 +35,7 @@ impl Office {
         let event = event.or_else(|fault| refused(fault, &case.application))?;
         case.take(now_ms, event);
         let text = words_of(settings, case, client, purpose.name(), &code);
-        let body = json!({"to": case.applicant.phone, "text": text}).to_string();
+        let body = json!({"to": case.applicant.phone, "text": text, "once": true}).to_string();
         let until_ms = now_ms + i64::from(limits.code_s) * 1000;
         Ok(round.unit.queue("sms", &client.id, &body, now_ms, until_ms).await?)
     }

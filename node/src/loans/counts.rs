@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lending::FaceOutcome;
 
 use super::operator::{How, Operators, Service};
+use super::smpp_counts;
 
 /// The names of [`face::PictureFault`], in its order.
 const FAULTS: [&str; 6] =
@@ -27,6 +28,7 @@ pub struct Counts {
     pub verifications_right: AtomicU64,
     pub verifications_wrong: AtomicU64,
     pub operators: Operators,
+    pub smpp: smpp_counts::Counts,
     pub links_made: AtomicU64,
     pub links_opened: AtomicU64,
     /// By [`FaceOutcome`].
@@ -56,11 +58,15 @@ impl Counts {
                 "One-time codes that were entered wrong.",
                 &self.codes_wrong,
             ),
-            line("qalqan_loans_sms_sent_total", "Texts laid into the spool.", &self.sms_sent),
+            line(
+                "qalqan_loans_sms_sent_total",
+                "Texts laid into the spool, or taken whole by the SMSC.",
+                &self.sms_sent,
+            ),
             line("qalqan_loans_webhooks_sent_total", "Webhooks that were taken.", &self.webhooks_sent),
             line(
                 "qalqan_loans_send_failures_total",
-                "Texts and webhooks that could not be sent; they are tried again.",
+                "Texts and webhooks that could not be sent; those that may yet go are tried again.",
                 &self.sends_failed,
             ),
             line("qalqan_loans_store_faults_total", "Requests that the store failed.", &self.store_faults),

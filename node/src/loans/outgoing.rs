@@ -21,7 +21,7 @@ use super::store::Outgoing;
 use crate::config::Loans as Settings;
 use crate::store::now_ms;
 
-const LEASE_MS: i64 = 60_000;
+pub(super) const LEASE_MS: i64 = 60_000;
 const PAUSE: Duration = Duration::from_millis(200);
 /// A creditor that has not answered by then is asked again later.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,7 +46,9 @@ pub async fn run(office: Rc<Office>) {
             tokio::time::sleep(PAUSE).await;
             continue;
         };
-        let taken = match office.store.take(&settings.vault, now_ms(), LEASE_MS).await {
+        // Without a spool `smpp` sends texts.
+        let except = if settings.sms_spool.is_some() { "" } else { "sms" };
+        let taken = match office.store.take(&settings.vault, now_ms(), LEASE_MS, except).await {
             Ok(taken) => taken,
             Err(fault) => {
                 (office.log)(&format!("loans: {fault}"));
@@ -59,7 +61,8 @@ pub async fn run(office: Rc<Office>) {
                 // A code that counts no longer helps nobody.
                 let _ = office.store.sent(&outgoing.id).await;
             } else if outgoing.kind == "sms" {
-                let laid = lay(&settings.sms_spool, &outgoing);
+                let Some(spool) = &settings.sms_spool else { continue };
+                let laid = lay(spool, &outgoing);
                 ended(&office, &outgoing, laid.map_err(|error| error.to_string())).await;
             } else {
                 let place = places.clone().acquire_owned().await;

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use aws_lc_rs::rand;
 use lending::{Application, Ban, Change, Event, Use, Vault};
-use sqlx::any::{AnyPoolOptions, AnyRow};
-use sqlx::{AnyPool, AssertSqlSafe, Connection, Executor, Row};
+use sqlx::any::AnyPoolOptions;
+use sqlx::{Any, AnyPool, AssertSqlSafe, Connection, Executor, Row, Transaction};
 
 use super::group::{Group, Tx};
 use super::writes::Writes;
 
-use super::{links, references};
+use super::{links, phones, references, texts, verifications};
 
 /// What went wrong in the store, in its own words; no statement holds personal data.
 pub type Fault = sqlx::Error;
@@ -47,9 +47,8 @@ const SCHEMA: &[&str] = &[
 
 /// With the tables of those who keep something of their own.
 fn tables() -> impl Iterator<Item = &'static str> {
-    let all =
-        [SCHEMA, links::TABLES, references::TABLES, super::phones::SCHEMA, super::verifications::SCHEMA];
-    all.into_iter().flatten().copied()
+    let own = [links::TABLES, references::TABLES, phones::SCHEMA, texts::SCHEMA, verifications::SCHEMA];
+    SCHEMA.iter().chain(own.into_iter().flatten()).copied()
 }
 
 /// An open store.
@@ -170,6 +169,14 @@ impl Store {
         Ok(Unit { tx, is_postgres: self.group.is_none(), vault, writes: Writes::default() })
     }
 
+    /// A transaction of its own, for what no unit of work is done in.
+    pub(super) async fn transaction(&self) -> Result<Transaction<'static, Any>> {
+        match &self.group {
+            None => self.pool.begin().await,
+            Some(_) => self.pool.begin_with("BEGIN IMMEDIATE").await,
+        }
+    }
+
     /// Applications that time has to move on.
     pub async fn due(&self, now_ms: i64) -> Result<Vec<String>> {
         let rows = sqlx::query("SELECT id FROM application WHERE due_ms <= $1 ORDER BY due_ms LIMIT 200")
@@ -179,13 +186,20 @@ impl Store {
         rows.iter().map(|row| row.try_get(0)).collect()
     }
 
-    /// Takes what is to be sent now, for `lease_ms`: nobody else takes it meanwhile.
-    pub async fn take(&self, vault: &Vault, now_ms: i64, lease_ms: i64) -> Result<Vec<Outgoing>> {
+    /// Takes what is to be sent now, but of kind `except`, for `lease_ms`: nobody else takes it meanwhile.
+    pub async fn take(
+        &self,
+        vault: &Vault,
+        now_ms: i64,
+        lease_ms: i64,
+        except: &str,
+    ) -> Result<Vec<Outgoing>> {
         let rows = sqlx::query(
             "SELECT id, kind, client, sealed, next_ms, until_ms, tries FROM outgoing WHERE next_ms <= $1 \
-             ORDER BY next_ms LIMIT 100",
+             AND kind <> $2 ORDER BY next_ms LIMIT 100",
         )
         .bind(now_ms)
+        .bind(except)
         .fetch_all(&self.pool)
         .await?;
         let mut taken = Vec::new();
@@ -254,17 +268,8 @@ impl Store {
         ] {
             sqlx::query(statement).bind(now_ms).execute(&mut *tx).await?;
         }
-        tx.commit().await
-    }
-
-    /// Who looked at what, the newest last.
-    pub async fn looks(&self, limit: i64) -> Result<Vec<(i64, String, String, String)>> {
-        let rows = sqlx::query("SELECT at_ms, who, what, subject FROM look ORDER BY at_ms DESC LIMIT $1")
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await?;
-        let read = |row: &AnyRow| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
-        rows.iter().rev().map(read).collect()
+        tx.commit().await?;
+        self.forget_texts(served_ms).await
     }
 }
 
@@ -320,12 +325,6 @@ impl Unit<'_> {
         let delete =
             sqlx::query("DELETE FROM answered WHERE client = $1 AND key = $2").bind(client).bind(key);
         delete.execute(&mut *self.tx).await.map(drop)
-    }
-
-    pub async fn look(&mut self, who: &str, what: &str, subject: &str, now_ms: i64) -> Result<()> {
-        let row = [now_ms.into(), who.into(), what.into(), subject.into()];
-        self.writes.insert("INSERT INTO look (at_ms, who, what, subject)", row, "");
-        Ok(())
     }
 
     pub async fn insert(

@@ -23,22 +23,37 @@ pub struct Gate {
 }
 
 const SPOOL: &str = "sms";
+const SPOOLED: &str = "sms-spool = \"sms\"";
 
 impl Gate {
     pub fn new(postgres: Option<Postgres>, webhook: &str, more: &str) -> Gate {
-        Gate::made(postgres, webhook, more, &[])
+        Gate::made(postgres, webhook, more, &[], SPOOLED)
     }
 
     /// With secret files beside the configuration.
     pub fn with_files(more: &str, files: &[(&str, &str)]) -> Gate {
-        Gate::made(None, "", more, files)
+        Gate::made(None, "", more, files, SPOOLED)
     }
 
-    fn made(postgres: Option<Postgres>, webhook: &str, more: &str, files: &[(&str, &str)]) -> Gate {
+    /// A gate whose texts go another way: a line of `[loans]`, or a table behind it. `smpp.toml` are an SMSC's credentials.
+    pub fn sending(postgres: Option<Postgres>, webhook: &str, more: &str, texts: &str) -> Gate {
+        let credentials = "system-id = \"qalqan\"\npassword = \"secret\"\n";
+        Gate::made(postgres, webhook, more, &[("smpp.toml", credentials)], texts)
+    }
+
+    fn made(
+        postgres: Option<Postgres>,
+        webhook: &str,
+        more: &str,
+        files: &[(&str, &str)],
+        texts: &str,
+    ) -> Gate {
         let store = postgres.as_ref().map_or("loans.db", |postgres| &postgres.url).to_owned();
+        // A line has to come before tables, a table behind lines.
+        let (line, behind) = if texts.starts_with('[') { ("", texts) } else { (texts, "") };
         let table = format!(
             "[loans]\nstore = \"{store}\"\nkeys = \"loans.keys\"\nsigning-key = \"signing.pem\"\n\
-             clients = \"clients.csv\"\nsms-spool = \"{SPOOL}\"\n{more}"
+             clients = \"clients.csv\"\n{line}\n{more}\n{behind}\n"
         );
         let (site, address) = site(&table);
         std::fs::create_dir(site.path(SPOOL)).unwrap();

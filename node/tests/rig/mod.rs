@@ -8,6 +8,7 @@ pub mod loans;
 pub mod nats;
 pub mod operator;
 pub mod postgres;
+pub mod smsc;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

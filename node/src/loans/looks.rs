@@ -1,0 +1,33 @@
+//! Who looked at what: each request that sees an application, a ban or a signal is recorded.
+
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use super::store::{Fault, Store, Unit};
+
+type Result<T> = std::result::Result<T, Fault>;
+
+impl Store {
+    /// Who looked at what, the newest last.
+    pub async fn looks(&self, limit: i64) -> Result<Vec<(i64, String, String, String)>> {
+        let rows = sqlx::query("SELECT at_ms, who, what, subject FROM look ORDER BY at_ms DESC LIMIT $1")
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await?;
+        let read = |row: &AnyRow| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
+        rows.iter().rev().map(read).collect()
+    }
+}
+
+impl Unit<'_> {
+    pub async fn look(&mut self, who: &str, what: &str, subject: &str, now_ms: i64) -> Result<()> {
+        sqlx::query("INSERT INTO look (at_ms, who, what, subject) VALUES ($1, $2, $3, $4)")
+            .bind(now_ms)
+            .bind(who)
+            .bind(what)
+            .bind(subject)
+            .execute(&mut *self.tx)
+            .await
+            .map(drop)
+    }
+}
