@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use serde::Serialize;
 
 use crate::records::{Behaviour, mixed};
-use crate::signals::{Evidence, Given, Signal, Thresholds, kinds_of_evidence, own_signals};
+use crate::signals::{Evidence, Given, Signal, Thresholds, calls_strangers, kinds_of_evidence, own_signals};
 
 /// 32 bands of two rows: pairs that share 0.3 of their called numbers meet with a chance of 0.95, 0.05 with one of 0.08.
 const BANDS: usize = 32;
 /// Of those who meet in one place no more are compared than so many neighbours each.
 const NEIGHBOURS: usize = 24;
+/// A list is gone through: most calls go to another number.
+const LIST_SPREAD: f64 = 0.5;
 /// Calling numbers so near each other count as one run.
 const NUMBERS_APART: u64 = 2;
 
@@ -68,6 +70,7 @@ pub fn hunt(behaviours: Vec<Behaviour>, thresholds: &Thresholds) -> Vec<Cluster>
     let mut ties = Ties::new(suspects.len());
     called_alike(&mut suspects, &mut ties, thresholds);
     pausing_alike(&mut suspects, &mut ties, thresholds);
+    crowds(&mut suspects, thresholds);
     for suspect in &mut suspects {
         suspect.evidence = kinds_of_evidence(&suspect.signals);
         suspect.is_alarm = suspect.evidence >= thresholds.evidence;
@@ -81,8 +84,8 @@ fn called_alike(suspects: &mut [Suspect], ties: &mut Ties, thresholds: &Threshol
     let mut meetings: HashMap<(usize, u64), Vec<u32>> = HashMap::new();
     for (place, suspect) in suspects.iter().enumerate() {
         let called = suspect.behaviour.called.values();
-        // Too few to share anything but by chance.
-        if called.len() < 20 {
+        // Too few to share anything but by chance; and who calls the same few over and over is a probe or a machine.
+        if called.len() < 20 || suspect.behaviour.spread() < LIST_SPREAD {
             continue;
         }
         for band in 0..BANDS {
@@ -162,6 +165,24 @@ fn pausing_alike(suspects: &mut [Suspect], ties: &mut Ties, thresholds: &Thresho
     for (place, (_, figure)) in company.iter().filter(|(place, _)| is_company(place)) {
         let given = Given { signal: Signal::SamePauses, figure: *figure, threshold: thresholds.same_pauses };
         suspects[*place as usize].signals.push(given);
+    }
+}
+
+/// One that calls strangers from where it stays may be a shop; several in one cell are a gateway or a room of people.
+fn crowds(suspects: &mut [Suspect], thresholds: &Thresholds) {
+    let mut cells: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+    for (place, suspect) in suspects.iter().enumerate() {
+        let stays = suspect.signals.iter().any(|given| given.signal == Signal::OnePlace);
+        if stays && calls_strangers(&suspect.behaviour, thresholds) {
+            // The cell where it mostly is would need counts: the first of one or two will do.
+            cells.entry(suspect.behaviour.cells.values()[0]).or_default().push(place);
+        }
+    }
+    for there in cells.values().filter(|there| there.len() >= thresholds.crowd) {
+        for &place in there {
+            let (figure, threshold) = (there.len() as f64, thresholds.crowd as f64);
+            suspects[place].signals.push(Given { signal: Signal::CrowdedPlace, figure, threshold });
+        }
     }
 }
 
@@ -248,13 +269,112 @@ impl Ties {
         }
         clusters.sort_by(|a, b| {
             let rank = |one: &Cluster| {
-                let calls: u64 = one.suspects.iter().map(|suspect| u64::from(suspect.behaviour.outgoing)).sum();
+                let calls: u64 =
+                    one.suspects.iter().map(|suspect| u64::from(suspect.behaviour.outgoing)).sum();
                 (one.evidence, one.alarms(), calls)
             };
-            rank(b)
-                .cmp(&rank(a))
-                .then(a.suspects[0].behaviour.number.cmp(&b.suspects[0].behaviour.number))
+            rank(b).cmp(&rank(a)).then(a.suspects[0].behaviour.number.cmp(&b.suspects[0].behaviour.number))
         });
         clusters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::{CallRecord, Sieve};
+
+    fn find(records: &[CallRecord]) -> Vec<Cluster> {
+        let thresholds = Thresholds::default();
+        let mut sieve = Sieve::new(&thresholds, 0, records.len());
+        records.iter().for_each(|record| sieve.see(record));
+        let mut closer = sieve.closer();
+        records.iter().for_each(|record| closer.see(record));
+        hunt(closer.behaviours(), &thresholds)
+    }
+
+    /// `calls` of a number to strangers, through a day.
+    fn calls(calling: u64, calls: u64, cell: impl Fn(u64) -> u32) -> Vec<CallRecord> {
+        let call = |n: u64| CallRecord {
+            calling,
+            called: 70_000_000_000 + mixed(calling << 20 | n) % 1_000_000_000,
+            start_ms: (n * 86_400_000 / calls) as i64,
+            duration_s: Some(60),
+            is_answered: Some(true),
+            cell: Some(cell(n)),
+            imei: Some(calling),
+            imsi: Some(calling),
+            ..CallRecord::default()
+        };
+        (0..calls).map(call).collect()
+    }
+
+    #[test]
+    fn one_kind_of_evidence_is_no_alarm() {
+        // A courier: many strangers, everywhere. A gateway's SIM: the same from one cell.
+        assert!(find(&calls(1, 200, |n| n as u32)).is_empty());
+        let clusters = find(&calls(1, 200, |_| 7));
+        assert_eq!((clusters.len(), clusters[0].alarms(), clusters[0].evidence), (1, 1, 2));
+        let signals: Vec<Signal> = clusters[0].suspects[0].signals.iter().map(|given| given.signal).collect();
+        assert_eq!(signals, [Signal::ManyCalled, Signal::SeldomCalled, Signal::OnePlace]);
+    }
+
+    #[test]
+    fn who_is_called_is_known_to_somebody() {
+        let mut records = calls(1, 200, |_| 7);
+        for n in 0..80 {
+            records.push(CallRecord {
+                calling: 500 + n,
+                called: 1,
+                start_ms: n as i64 * 60_000,
+                ..CallRecord::default()
+            });
+        }
+        assert!(find(&records).is_empty());
+    }
+
+    #[test]
+    fn small_ones_in_one_cell_are_seen_together() {
+        // Sixty calls a day each, with incoming calls among themselves: alone none gives a signal but that it stays.
+        let few = |n: u64| -> Vec<CallRecord> {
+            let mut records: Vec<CallRecord> = (0..n).flat_map(|sim| calls(10 + sim, 60, |_| 7)).collect();
+            for n in 0..n * 6 {
+                let (calling, called) = (10 + n % 4, 10 + (n + 1) % 4);
+                records.push(CallRecord {
+                    calling,
+                    called,
+                    start_ms: n as i64 * 7777,
+                    ..CallRecord::default()
+                });
+            }
+            records
+        };
+        assert!(find(&few(3)).is_empty());
+        let clusters = find(&few(4));
+        assert_eq!((clusters.len(), clusters[0].alarms()), (1, 4), "{clusters:?}");
+        assert!(clusters[0].ties.contains(&Tie::Cell));
+    }
+
+    #[test]
+    fn numbers_on_one_list_are_tied_and_probes_are_not() {
+        let on_list = |calling: u64, step: u64, times: u64| -> Vec<CallRecord> {
+            let call = |n: u64| CallRecord {
+                calling,
+                called: 71_000_000_000 + (n % (200 / times)) * step,
+                start_ms: (n * 60_000) as i64,
+                duration_s: Some(5),
+                is_answered: Some(true),
+                ..CallRecord::default()
+            };
+            (0..200).map(call).collect()
+        };
+        // Short talks are one kind of evidence, the list another.
+        let clusters = find(&[on_list(1, 5000, 1), on_list(9, 5000, 1)].concat());
+        assert_eq!((clusters.len(), clusters[0].alarms()), (1, 2));
+        assert_eq!(clusters[0].ties, BTreeSet::from([Tie::CalledNumbers]));
+        assert!(find(&[on_list(1, 5000, 10), on_list(9, 5000, 10)].concat()).is_empty());
+        // A run of numbers, one after the other.
+        let clusters = find(&on_list(1, 1, 1));
+        assert!(clusters[0].suspects[0].signals.iter().any(|given| given.signal == Signal::NumberRuns));
     }
 }

@@ -363,7 +363,8 @@ impl Closer {
                 behaviour.age_days = u32::try_from(behaviour.day - seen).ok();
             }
             let week = behaviour.day.div_euclid(WEEK_DAYS);
-            let imsis = behaviour.imeis.values().iter().filter_map(|imei| self.sieve.devices.get(&(*imei, week)));
+            let imsis =
+                behaviour.imeis.values().iter().filter_map(|imei| self.sieve.devices.get(&(*imei, week)));
             behaviour.imsis = imsis.map(|imsis| imsis.values().len() as u32).max().unwrap_or(0);
         }
         behaviours
@@ -390,8 +391,10 @@ mod tests {
 
     #[test]
     fn order_and_repeats_change_nothing() {
-        let mut records: Vec<CallRecord> =
-            (0..20).map(|n| call(1, 100 + n % 7, 60 * n as i64)).chain((0..3).map(|n| call(50, 1, 7000 + n))).collect();
+        let mut records: Vec<CallRecord> = (0..20)
+            .map(|n| call(1, 100 + n % 7, 60 * n as i64))
+            .chain((0..3).map(|n| call(50, 1, 7000 + n)))
+            .collect();
         let (forward, repeated) = look(&records);
         assert_eq!((forward.len(), repeated), (1, 0));
         assert_eq!((forward[0].outgoing, forward[0].incoming), (20, 3));
@@ -414,7 +417,8 @@ mod tests {
 
     #[test]
     fn runs_and_pauses_are_seen() {
-        let mut records: Vec<CallRecord> = (0..50).map(|n| call(1, 7000 + n, 32_400 + 60 * n as i64)).collect();
+        let mut records: Vec<CallRecord> =
+            (0..50).map(|n| call(1, 7000 + n, 32_400 + 60 * n as i64)).collect();
         records.extend((0..50).map(|n| call(1, 1_000_000 * (n + 1), 50_400 + 60 * n as i64)));
         let (behaviours, _) = look(&records);
         assert!((behaviours[0].in_runs(2) - 0.5).abs() < 1e-9);

@@ -65,6 +65,8 @@ signals! {
     SameCalled = "same-called" of Company,
     /// Others at the same place or trunk pause at the same times.
     SamePauses = "same-pauses" of Company,
+    /// Others in the same cell call strangers without moving.
+    CrowdedPlace = "crowded-place" of Company,
     /// First seen a few days before.
     Young = "young" of Age,
 }
@@ -78,6 +80,8 @@ pub struct Thresholds {
     /// Outgoing calls in 24 h, and different called numbers a call.
     pub many_calls: u32,
     pub spread: f64,
+    /// Who is called more than so often, incoming calls an outgoing one, is known to somebody: a shop, a hospital.
+    pub known: f64,
     /// Incoming calls an outgoing one.
     pub seldom: f64,
     pub cells: u32,
@@ -97,6 +101,8 @@ pub struct Thresholds {
     /// Pauses that both made, of those that either did, and in how many numbers at one place.
     pub same_pauses: f64,
     pub pausing: usize,
+    /// Numbers in one cell.
+    pub crowd: usize,
     pub young_days: u32,
     /// Kinds of evidence for an alarm.
     pub evidence: usize,
@@ -108,6 +114,7 @@ impl Default for Thresholds {
             looked_at: 40,
             many_calls: 150,
             spread: 0.9,
+            known: 0.3,
             seldom: 0.02,
             cells: 2,
             sims: 5,
@@ -120,6 +127,7 @@ impl Default for Thresholds {
             same_called: 0.3,
             same_pauses: 0.8,
             pausing: 3,
+            crowd: 4,
             young_days: 7,
             evidence: 2,
         }
@@ -134,6 +142,12 @@ pub struct Given {
     pub threshold: f64,
 }
 
+/// Nearly each call goes to another number, and few call it.
+pub(crate) fn calls_strangers(behaviour: &Behaviour, thresholds: &Thresholds) -> bool {
+    let called = f64::from(behaviour.incoming) / f64::from(behaviour.outgoing.max(1));
+    behaviour.spread() >= thresholds.spread && called <= thresholds.known
+}
+
 /// The signals that a number's own behaviour gives; those of company come from [`crate::Hunt`].
 pub fn own_signals(behaviour: &Behaviour, thresholds: &Thresholds) -> Vec<Given> {
     let mut given = Vec::new();
@@ -145,11 +159,11 @@ pub fn own_signals(behaviour: &Behaviour, thresholds: &Thresholds) -> Vec<Given>
     let outgoing = f64::from(behaviour.outgoing.max(1));
     // Shares of few calls are chance.
     let enough = thresholds.looked_at.max(1);
-    let spread = behaviour.spread();
-    let is_many = behaviour.outgoing >= thresholds.many_calls && spread >= thresholds.spread;
+    let calls_strangers = calls_strangers(behaviour, thresholds);
+    let is_many = behaviour.outgoing >= thresholds.many_calls && calls_strangers;
     give(Signal::ManyCalled, is_many, f64::from(behaviour.outgoing), f64::from(thresholds.many_calls));
     let called = f64::from(behaviour.incoming) / outgoing;
-    let is_seldom = called <= thresholds.seldom && spread >= thresholds.spread;
+    let is_seldom = called <= thresholds.seldom && calls_strangers;
     give(Signal::SeldomCalled, is_seldom && behaviour.outgoing >= enough, called, thresholds.seldom);
     let cells = behaviour.cells.values().len() as u32;
     let is_placed = behaviour.placed >= enough && f64::from(behaviour.placed) >= 0.9 * outgoing;
@@ -170,22 +184,12 @@ pub fn own_signals(behaviour: &Behaviour, thresholds: &Thresholds) -> Vec<Given>
     );
     let odd = f64::from(behaviour.short + behaviour.long) / f64::from(behaviour.timed.max(1));
     let is_timed = behaviour.timed >= enough / 2;
-    give(
-        Signal::ShortOrLong,
-        is_timed && odd >= thresholds.short_or_long,
-        odd,
-        thresholds.short_or_long,
-    );
+    give(Signal::ShortOrLong, is_timed && odd >= thresholds.short_or_long, odd, thresholds.short_or_long);
     let in_runs = behaviour.in_runs(thresholds.gap);
     let is_running = behaviour.outgoing >= enough && in_runs >= thresholds.in_runs;
     give(Signal::NumberRuns, is_running, in_runs, thresholds.in_runs);
     if let Some(days) = behaviour.age_days {
-        give(
-            Signal::Young,
-            days <= thresholds.young_days,
-            f64::from(days),
-            f64::from(thresholds.young_days),
-        );
+        give(Signal::Young, days <= thresholds.young_days, f64::from(days), f64::from(thresholds.young_days));
     }
     given
 }
