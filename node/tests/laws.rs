@@ -9,7 +9,7 @@ fn root() -> PathBuf {
 }
 
 /// Floors from the ground up; see ARCHITECTURE.md.
-const FLOORS: [(&str, u8); 14] = [
+const FLOORS: [(&str, u8); 15] = [
     ("numbering", 1),
     ("sip", 1),
     ("face", 1),
@@ -21,6 +21,7 @@ const FLOORS: [(&str, u8); 14] = [
     ("exchange", 4),
     ("hunting", 4),
     ("lending", 4),
+    ("casework", 5),
     ("simulator", 5),
     ("node", 6),
     ("bench", 7),
