@@ -9,9 +9,10 @@ fn root() -> PathBuf {
 }
 
 /// Floors from the ground up; see ARCHITECTURE.md.
-const FLOORS: [(&str, u8); 13] = [
+const FLOORS: [(&str, u8); 15] = [
     ("numbering", 1),
     ("sip", 1),
+    ("face", 1),
     ("call", 2),
     ("lists", 2),
     ("rules", 3),
@@ -20,6 +21,7 @@ const FLOORS: [(&str, u8); 13] = [
     ("exchange", 4),
     ("hunting", 4),
     ("lending", 4),
+    ("casework", 5),
     ("simulator", 5),
     ("node", 6),
     ("bench", 7),
