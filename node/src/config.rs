@@ -30,7 +30,7 @@ pub use file::{Allow, Hunting, Marks, UnknownSource, Way};
 pub use http::{Http, Who};
 pub use journal::Journal;
 pub use lists::list_faults;
-pub use loans::Loans;
+pub use loans::{KZ as LOANS_KZ, Loans};
 pub use nats::{Credentials, Nats, Verdicts};
 pub use roaming::Roaming;
 pub use sip::{Hop, Limits, Listen, Proxy, Refusal, Sip, Transport};

@@ -1,7 +1,7 @@
 //! `qalqan hunt`: call centres and SIM boxes in call records, by signals; fraudsters among subscribers, by a model learned from
 //! those who are known.
 
-mod calls;
+pub(crate) mod calls;
 mod files;
 mod records;
 mod summary;

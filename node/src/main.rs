@@ -15,6 +15,7 @@ use list_commands::ListsCommand;
 use loan_commands::LoanCommand;
 use qalqan::check::{Asked, check};
 use qalqan::config::{self, Origin};
+use qalqan::case_commands::{self, CaseCommand};
 use qalqan::hunt::{self, HuntArgs};
 use qalqan::records::Mapping;
 use qalqan::{demo, http, manual, replay, serve, simulate};
@@ -55,6 +56,9 @@ enum Command {
     Http(HttpCommand),
     /// Call centres and SIM boxes in call records; fraudsters among subscribers by a learned model
     Hunt(HuntArgs),
+    /// Facts of fraud: what belongs together, who called the victims
+    #[command(subcommand)]
+    Case(CaseCommand),
     /// The journal
     #[command(subcommand)]
     Journal(JournalCommand),
@@ -236,6 +240,7 @@ fn run(command_line: CommandLine) -> Outcome {
             };
             writeln!(out, "{}", http::add_key(&file, &args.name, &args.trunks, &args.expires)?)?;
         }
+        Command::Case(command) => case_commands::run(&command, &mut out)?,
         Command::Hunt(args) => hunt::run(args, &mut out)?,
         Command::Journal(command) => journal_commands::run(command, &origin, language, &mut out)?,
         Command::Scorecard(args) => args.run(&origin, &mut out)?,
