@@ -101,9 +101,7 @@ fn link(args: &LinkArgs, out: &mut impl Write) -> Result<(), String> {
             .map_err(|error| format!("{}: {}", path.display(), explain_io(&error)))?;
         for (n, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let public = Identifier::read(casework::IdentifierKind::Phone, line, &plan);
-            links.make_public(
-                &public.map_err(|what| format!("{}: line {}: {what}", path.display(), n + 1))?,
-            );
+            links.make_public(&public.map_err(|what| format!("{}: line {}: {what}", path.display(), n + 1))?);
         }
     }
     let groups = links.groups();
@@ -158,7 +156,9 @@ fn called(args: &CalledArgs, out: &mut impl Write) -> Result<(), String> {
         }
     }
     if victims == 0 {
-        return Err("no fact has a victim_phone: there is nobody whose callers could be looked for".to_owned());
+        return Err(
+            "no fact has a victim_phone: there is nobody whose callers could be looked for".to_owned()
+        );
     }
     let map = mapping(&args.map)?;
     let source = Source { files: &args.records, map: &map, plan: &plan, since_ms: None, now_ms: now_ms() };
@@ -183,7 +183,11 @@ fn called(args: &CalledArgs, out: &mut impl Write) -> Result<(), String> {
                 suspicion.bits
             )?;
         }
-        writeln!(out, "{} calls, {victims} victims with a phone, {sure} numbers called more of them than chance would have it", found.records)
+        writeln!(
+            out,
+            "{} calls, {victims} victims with a phone, {sure} numbers called more of them than chance would have it",
+            found.records
+        )
     })();
     written.map_err(|error: std::io::Error| error.to_string())
 }

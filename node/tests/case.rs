@@ -31,7 +31,10 @@ fn facts_that_share_something_rare_are_one_group_however_it_was_written() {
 #[test]
 fn every_bad_row_is_told_and_nothing_is_taken() {
     let site = Site::new("");
-    site.write("facts.csv", format!("{HEAD}1,bank-call,2023-11-01,,,call me,,KZ00,\n1,theft,yesterday,-5,,,4111111111111112,,\n"));
+    site.write(
+        "facts.csv",
+        format!("{HEAD}1,bank-call,2023-11-01,,,call me,,KZ00,\n1,theft,yesterday,-5,,,4111111111111112,,\n"),
+    );
     let error = site.refused(&["case", "link", "facts.csv"]);
     for told in [
         "facts.csv: line 2: phone: it is no phone number",
@@ -63,7 +66,9 @@ fn who_called_the_victims_is_found() {
     }
     for n in 0..40 {
         let called = if n < 12 { format!("+7702{n:07}") } else { format!("+7703{n:07}") };
-        calls += &format!("+77060000001,{called},2026-03-02T08:30:00Z\n+77060000002,{called},2026-03-03T20:30:00Z\n");
+        calls += &format!(
+            "+77060000001,{called},2026-03-02T08:30:00Z\n+77060000002,{called},2026-03-03T20:30:00Z\n"
+        );
     }
     site.write("calls.csv", &calls);
     let shown = site.ok(&["case", "called", "facts.csv", "calls.csv"]);

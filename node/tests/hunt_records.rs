@@ -13,7 +13,17 @@ fn truth(records: &str) -> HashMap<String, String> {
 #[test]
 fn swindlers_are_found_and_those_who_look_like_them_are_not() {
     let site = Site::new("");
-    let made = site.ok(&["simulate", "--seed", "7", "--call-records", "r.csv", "--subscribers", "40000", "--days", "12"]);
+    let made = site.ok(&[
+        "simulate",
+        "--seed",
+        "7",
+        "--call-records",
+        "r.csv",
+        "--subscribers",
+        "40000",
+        "--days",
+        "12",
+    ]);
     assert!(made.contains("40000 numbers, 40 of them bad"), "{made}");
     let shown = site.ok(&["hunt", "r.csv", "--out", "found.jsonl"]);
     let roles = truth(&site.read("r.csv"));
@@ -24,7 +34,10 @@ fn swindlers_are_found_and_those_who_look_like_them_are_not() {
             if number["is_alarm"] == true {
                 *alarms.entry(roles[number["number"].as_str().unwrap()].as_str()).or_default() += 1;
                 // Two kinds of evidence at least, each with what gave it.
-                assert!(number["evidence"].as_u64().unwrap() >= 2 && number["signals"][1]["threshold"].is_number());
+                assert!(
+                    number["evidence"].as_u64().unwrap() >= 2
+                        && number["signals"][1]["threshold"].is_number()
+                );
             }
         }
     }
@@ -48,15 +61,19 @@ fn columns_may_be_missing_named_otherwise_and_in_any_order() {
     let site = Site::new("");
     let mut text = "Cell;B;A;when\n".replace(';', ",");
     for n in 0..200 {
-        text += &format!("c1,+7702{:07},8 701 000 00 01,2026-03-02T{:02}:{:02}:00+05:00\n", n * 31, 8 + n / 60, n % 60);
+        text += &format!(
+            "c1,+7702{:07},8 701 000 00 01,2026-03-02T{:02}:{:02}:00+05:00\n",
+            n * 31,
+            8 + n / 60,
+            n % 60
+        );
     }
     // Tomorrow's calls, none's calls, and one with a number withheld.
     text += "c1,+77020000000,+77010000001,2126-03-02T08:00:00Z\nc1,+77020000000,+77010000001,soon\nc1,,anonymous,2026-03-02T08:00:00Z\n";
     site.write("r.csv", &text);
     let map = ["--map", "A=calling", "--map", "B=called", "--map", "when=start"];
     let output = site.run(&[&["hunt", "r.csv"], &map[..]].concat());
-    let (out, told) =
-        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    let (out, told) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(output.status.success(), "{told}");
     assert!(out.contains("many-called 200 (150), seldom-called 0 (0.02), one-place 1 (2)"), "{out}");
     assert!(out.contains("200 calls, 1 numbers looked at closer, 1 alarms in 1 clusters"), "{out}");
@@ -75,11 +92,19 @@ fn bad_records_are_told_in_a_line() {
     let site = Site::new("");
     for (text, arguments, told) in [
         ("", &["hunt", "r.csv"][..], "r.csv: no column \"calling\""),
-        ("a,b\n1,2\n", &["hunt", "r.csv"], "no column \"calling\": the file has a, b; name it with --map THEIRS=calling"),
+        (
+            "a,b\n1,2\n",
+            &["hunt", "r.csv"],
+            "no column \"calling\": the file has a, b; name it with --map THEIRS=calling",
+        ),
         ("calling,called,start\n1,2\n", &["hunt", "r.csv"], "r.csv: line 2: 2 fields where the header has 3"),
         ("calling,called,start\n", &["hunt", "r.csv"], "no call to look at"),
         ("calling,called,start\n", &["hunt", "r.csv", "--since", "noon"], "--since noon: is no time"),
-        ("calling,called,start\n", &["hunt", "r.csv", "--map", "x=colour"], "--map x=colour: no column \"colour\""),
+        (
+            "calling,called,start\n",
+            &["hunt", "r.csv", "--map", "x=colour"],
+            "--map x=colour: no column \"colour\"",
+        ),
         ("PAR1", &["hunt", "r.parquet"], "r.parquet: not a whole Parquet file"),
     ] {
         site.write("r.csv", text);
