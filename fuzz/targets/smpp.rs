@@ -8,7 +8,7 @@ use smpp::{Inbound, Receipt, Session, Settings};
 fuzz_target!(|data: &[u8]| {
     let mut frames = Frames::default();
     frames.push(data);
-    while let Ok(Some(pdu)) = frames.next() {
+    while let Ok(Some(pdu)) = frames.take() {
         if let Inbound::Deliver(deliver) = &pdu
             && let Some(receipt) = Receipt::of(deliver)
         {

@@ -1,12 +1,15 @@
 //! Hunting: who among many subscribers behaves like a fraudster, learned from those who are known.
 //!
 //! A [`Table`] has one row a subscriber and any columns; a [`Graph`] says who called whom. [`Training`] makes a [`Model`]
-//! of them in jobs that may run side by side; the model gives every row a probability and reasons. No file, clock or
-//! thread: the node brings the rows and runs the jobs. docs/hunting.md tells the whole.
+//! of them in jobs that may run side by side; the model gives every row a probability and reasons.
+//!
+//! From call records, [`Sieve`] and [`Closer`] make the [`Behaviour`] of those who call much, and [`hunt`] finds alarms and
+//! [`Cluster`]s by named signals. No file, clock or thread: the node brings rows and runs jobs. docs/hunting.md tells the whole.
 
 mod bins;
 mod calibration;
 mod chance;
+mod clusters;
 mod features;
 mod forest;
 mod graph;
@@ -14,12 +17,17 @@ mod label;
 mod learn;
 mod measure;
 mod model;
+mod records;
+mod signals;
 mod table;
 mod tree;
 
+pub use clusters::{Cluster, Suspect, Tie, hunt};
 pub use graph::{Graph, GraphDraft};
 pub use label::Labels;
 pub use learn::{Run, Task, Training};
 pub use measure::{Report, average_precision, roc_auc};
 pub use model::{Model, Reason, Scored};
+pub use records::{Behaviour, CallRecord, Closer, Distinct, Few, Sieve};
+pub use signals::{Evidence, Given, Signal, Thresholds};
 pub use table::{Column, Table, TableDraft, Values};

@@ -13,10 +13,12 @@ use crate::gates;
 use crate::rulebook::Rulebook;
 use crate::sum::Sum;
 
+/// An enum whose variants have names: in files, in the API, in the store.
+#[macro_export]
 macro_rules! names {
     ($(#[$doc:meta])* $type:ident { $($(#[$about:meta])* $variant:ident = $name:literal,)* }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
         pub enum $type { $($(#[$about])* #[serde(rename = $name)] $variant,)* }
 
         impl $type {

@@ -30,11 +30,11 @@ use screening::{Cap, ListName, Lists, Policy, Trunk};
 pub use citizens::{Faces, Page, Provider};
 pub use exchange::{Credential, Exchange, Member};
 pub use faults::{Fault, Faults};
-pub use file::{Allow, Marks, UnknownSource, Way};
+pub use file::{Allow, Hunting, Marks, UnknownSource, Way};
 pub use http::{Http, Who};
 pub use journal::Journal;
 pub use lists::list_faults;
-pub use loans::Loans;
+pub use loans::{KZ as LOANS_KZ, Loans};
 pub use nats::{Credentials, Nats, Verdicts};
 pub use roaming::Roaming;
 pub use sip::{Hop, Limits, Listen, Proxy, Refusal, Sip, Transport};
@@ -212,6 +212,17 @@ pub fn load_plan(origin: &Origin) -> Result<(Arc<Plan>, Version), Faults> {
     let mut reader = Reader::new(&source, faults);
     reader.plan(&file);
     if reader.faults.is_empty() { Ok((reader.plan, reader.plan_version)) } else { Err(reader.faults) }
+}
+
+/// The numbering plan of a configuration, and what it says of hunting.
+pub fn load_hunting(origin: &Origin) -> Result<(Arc<Plan>, Hunting), Faults> {
+    let source = Source::open(origin)?;
+    let mut faults = Faults::new(&source.shown, &source.text);
+    let Some(mut file) = source.parse(&mut faults) else { return Err(faults) };
+    let hunting = file.hunting.take().unwrap_or_default();
+    let mut reader = Reader::new(&source, faults);
+    reader.plan(&file);
+    if reader.faults.is_empty() { Ok((reader.plan, hunting)) } else { Err(reader.faults) }
 }
 
 /// Where a configuration keeps the keys of those who ask by HTTP, which need not be there yet.

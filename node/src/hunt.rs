@@ -1,6 +1,9 @@
-//! `qalqan hunt`: fraudsters among subscribers, by a model learned from those who are known.
+//! `qalqan hunt`: call centres and SIM boxes in call records, by signals; fraudsters among subscribers, by a model learned from
+//! those who are known.
 
+pub(crate) mod calls;
 mod files;
+mod records;
 mod summary;
 
 use std::collections::HashSet;
@@ -14,6 +17,15 @@ use hunting::{Graph, Labels, Model, Table, Task, Training};
 use crate::progress::Bar;
 use crate::records::Progress;
 use files::{Sheet, edges, ids, read_model, sheet, write_model};
+
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct HuntArgs {
+    #[command(subcommand)]
+    command: Option<HuntCommand>,
+    #[command(flatten)]
+    records: records::RecordsArgs,
+}
 
 #[derive(Subcommand)]
 pub enum HuntCommand {
@@ -71,10 +83,11 @@ pub struct ScoreArgs {
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-pub fn run(command: HuntCommand, out: &mut impl Write) -> Outcome {
-    match command {
-        HuntCommand::Train(args) => train(&args, out),
-        HuntCommand::Score(args) => score(&args, out),
+pub fn run(args: HuntArgs, out: &mut impl Write) -> Outcome {
+    match args.command {
+        Some(HuntCommand::Train(args)) => train(&args, out),
+        Some(HuntCommand::Score(args)) => score(&args, out),
+        None => Ok(records::hunt(&args.records, out)?),
     }
 }
 

@@ -7,6 +7,7 @@
 //! node is. [`roaming`] asks the operator's own sources where its subscribers are.
 
 pub mod capture;
+pub mod case_commands;
 pub mod check;
 pub mod config;
 pub mod connections;

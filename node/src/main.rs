@@ -13,9 +13,10 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use journal_commands::{JournalCommand, ScorecardArgs};
 use list_commands::ListsCommand;
 use loan_commands::LoanCommand;
+use qalqan::case_commands::{self, CaseCommand};
 use qalqan::check::{Asked, check};
 use qalqan::config::{self, Origin};
-use qalqan::hunt::{self, HuntCommand};
+use qalqan::hunt::{self, HuntArgs};
 use qalqan::records::Mapping;
 use qalqan::{demo, http, manual, replay, serve, simulate};
 use roaming_commands::RoamingCommand;
@@ -53,9 +54,11 @@ enum Command {
     /// Those who may ask by HTTP
     #[command(subcommand)]
     Http(HttpCommand),
-    /// Fraudsters among subscribers: a learned model
+    /// Call centres and SIM boxes in call records; fraudsters among subscribers by a learned model
+    Hunt(HuntArgs),
+    /// Facts of fraud: what belongs together, who called the victims
     #[command(subcommand)]
-    Hunt(HuntCommand),
+    Case(CaseCommand),
     /// The journal
     #[command(subcommand)]
     Journal(JournalCommand),
@@ -237,7 +240,8 @@ fn run(command_line: CommandLine) -> Outcome {
             };
             writeln!(out, "{}", http::add_key(&file, &args.name, &args.trunks, &args.expires)?)?;
         }
-        Command::Hunt(command) => hunt::run(command, &mut out)?,
+        Command::Case(command) => case_commands::run(&command, &mut out)?,
+        Command::Hunt(args) => hunt::run(args, &mut out)?,
         Command::Journal(command) => journal_commands::run(command, &origin, language, &mut out)?,
         Command::Scorecard(args) => args.run(&origin, &mut out)?,
         Command::Loan(command) => loan_commands::run(command, &origin, language, &mut out)?,

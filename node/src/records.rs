@@ -3,7 +3,7 @@
 mod csv_file;
 mod parquet_file;
 mod time;
-pub use time::parse as parse_time;
+pub use time::{from_integer as time_of_integer, parse as parse_time};
 
 use std::fs::File;
 use std::io::{Cursor, Read};
@@ -126,6 +126,11 @@ impl Recording {
             _ => Form::Csv,
         };
         Ok(Recording { form, length: meta.len(), head, file })
+    }
+
+    /// For what seeks by itself.
+    pub fn into_file(self) -> File {
+        self.file
     }
 
     /// All of it from its beginning.

@@ -8,7 +8,7 @@ use call::TrunkId;
 use clap::Args;
 use rules::Language;
 use screening::screen;
-use simulator::{Checker, Country, Event, Row, STORIES};
+use simulator::{CallRecords, Checker, Country, Event, Role, Row, STORIES};
 
 use crate::config::explain_io;
 use crate::progress::Bar;
@@ -31,10 +31,74 @@ pub struct SimulateArgs {
     /// Write the country's qalqan.toml and lists into this directory, for replay --config
     #[arg(long, value_name = "DIR")]
     country: Option<PathBuf>,
+    /// Instead of screening, write call records for hunt, CSV: honest people, those who look like fraudsters, and fraudsters, one
+    /// number in a thousand; the last column says the truth
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["records", "country"])]
+    call_records: Option<PathBuf>,
+    /// Numbers in the call records, at least 10,000
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    subscribers: u64,
+    /// Days of call records
+    #[arg(long, value_name = "N", default_value_t = 15)]
+    days: u64,
+}
+
+/// The first day of call records: 2026-03-02.
+const FIRST_DAY: u64 = 20_514;
+
+fn write_call_records(args: &SimulateArgs, path: &Path, out: &mut impl Write) -> Result<(), String> {
+    let wrong = |error: std::io::Error| format!("{}: {}", path.display(), explain_io(&error));
+    let records = CallRecords::new(args.seed, args.subscribers, FIRST_DAY);
+    let roles: std::collections::HashMap<u64, Role> = records.truth().collect();
+    let mut file = std::io::BufWriter::new(fs::File::create(path).map_err(wrong)?);
+    writeln!(file, "calling,called,start,duration,answered,cause,trunk,imei,imsi,cell,truth")
+        .map_err(wrong)?;
+    let mut bar = Bar::on_terminal();
+    bar.total(args.days);
+    let (mut count, mut outcome) = (0u64, Ok(()));
+    for day in 0..args.days {
+        records.day(day, &mut |call| {
+            let text = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();
+            let written = writeln!(
+                file,
+                "+{},+{},{},{},{},{},{},{},{},{},{}",
+                call.calling,
+                call.called,
+                call.start_s,
+                call.duration_s,
+                u8::from(call.is_answered),
+                call.cause,
+                text(call.trunk.map(u64::from)),
+                text(call.imei),
+                text(call.imsi),
+                text(call.cell.map(u64::from)),
+                roles[&call.calling].name()
+            );
+            count += 1;
+            if outcome.is_ok() {
+                outcome = written;
+            }
+        });
+        bar.done(day + 1);
+    }
+    bar.clear();
+    outcome.and_then(|()| file.flush()).map_err(wrong)?;
+    let bad = roles.values().filter(|role| role.is_bad()).count();
+    let numbers = roles.len();
+    writeln!(
+        out,
+        "{}: {count} calls of {} days, {numbers} numbers, {bad} of them bad",
+        path.display(),
+        args.days
+    )
+    .map_err(|error| error.to_string())
 }
 
 /// Screens the country's calls and prints what came of them; an error when a verdict was against the law.
 pub fn simulate(args: &SimulateArgs, _language: Language, out: &mut impl Write) -> Result<(), String> {
+    if let Some(path) = &args.call_records {
+        return write_call_records(args, path, out);
+    }
     if args.calls_per_day == 0 {
         return Err("--calls-per-day 0: at least 1".to_owned());
     }

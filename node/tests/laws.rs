@@ -9,7 +9,7 @@ fn root() -> PathBuf {
 }
 
 /// Floors from the ground up; see ARCHITECTURE.md.
-const FLOORS: [(&str, u8); 15] = [
+const FLOORS: [(&str, u8); 16] = [
     ("numbering", 1),
     ("sip", 1),
     ("face", 1),
@@ -22,6 +22,7 @@ const FLOORS: [(&str, u8); 15] = [
     ("exchange", 4),
     ("hunting", 4),
     ("lending", 4),
+    ("casework", 5),
     ("simulator", 5),
     ("node", 6),
     ("bench", 7),

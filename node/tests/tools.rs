@@ -4,9 +4,11 @@
 
 mod capture;
 mod capture_bytes;
+mod case;
 mod command_line;
 mod frames;
 mod hunt;
+mod hunt_records;
 mod laws;
 mod package;
 mod packed_lists;

@@ -19,6 +19,7 @@ mod customers;
 mod event;
 mod honest;
 mod population;
+mod records;
 mod report;
 mod scene;
 mod stories;
@@ -39,6 +40,7 @@ use crate::trunks::Trunks;
 
 pub use checker::{Breach, Checker};
 pub use event::{Event, Truth};
+pub use records::{CallRecords, Recorded, Role};
 pub use report::{Report, Tally, Violation};
 pub use stories::{Row, STORIES, Story, WHOLE};
 pub use traffic::{CALLS_PER_DAY, START_MS, Traffic};

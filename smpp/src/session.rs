@@ -126,7 +126,7 @@ impl<T: Clone> Session<T> {
         self.heard_ms = now_ms;
         self.frames.push(bytes);
         while self.state != State::Over {
-            match self.frames.next() {
+            match self.frames.take() {
                 Ok(Some(pdu)) => self.take(pdu, now_ms),
                 Ok(None) => break,
                 Err(_) => {
@@ -187,12 +187,10 @@ impl<T: Clone> Session<T> {
         let Some(waiting) = self.waiting.remove(&sequence) else { return };
         self.late -= usize::from(waiting.is_late);
         match status.remedy() {
-            Remedy::Throttle => {
-                // Of a whole window that is thrown back, the first one counts.
-                if now_ms >= self.throttled_until_ms {
-                    self.throttled_until_ms = now_ms + self.throttle_ms;
-                    self.throttle_ms = (self.throttle_ms * 2).min(LONGEST_THROTTLE_MS);
-                }
+            // Of a whole window that is thrown back, the first one counts.
+            Remedy::Throttle if now_ms >= self.throttled_until_ms => {
+                self.throttled_until_ms = now_ms + self.throttle_ms;
+                self.throttle_ms = (self.throttle_ms * 2).min(LONGEST_THROTTLE_MS);
             }
             Remedy::None if now_ms >= self.throttled_until_ms => self.throttle_ms = THROTTLE_MS,
             _ => {}

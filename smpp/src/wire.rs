@@ -124,7 +124,7 @@ impl Frames {
     /// # Errors
     ///
     /// `command_length` below 16 or above 70,000 octets: close the connection.
-    pub fn next(&mut self) -> Result<Option<Inbound>, Lost> {
+    pub fn take(&mut self) -> Result<Option<Inbound>, Lost> {
         let Some(length) = self.bytes.first_chunk().map(|bytes| u32::from_be_bytes(*bytes)) else {
             return Ok(None);
         };
@@ -323,7 +323,7 @@ mod tests {
         submit(&mut out, 3, &message);
         let mut expected = vec![0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 3];
         expected
-            .extend(b"\0\x05\x00Qalqan\0\x01\x0177011234567\0\x40\0\0\0000000000300000R\0\x01\0\x08\0\x08");
+            .extend(b"\0\x05\x00Qalqan\0\x01\x0177011234567\0\x40\0\0\x00000000000300000R\0\x01\0\x08\0\x08");
         expected.extend([5, 0, 3, 7, 2, 1, 0x04, 0x9b, 0x02, 0x04, 0, 2, 1, 2]);
         expected[3] = expected.len() as u8;
         assert_eq!(out, expected);
@@ -338,7 +338,7 @@ mod tests {
         let mut found = Vec::new();
         for byte in bytes {
             frames.push(&[byte]);
-            found.extend(frames.next().unwrap());
+            found.extend(frames.take().unwrap());
         }
         assert_eq!(
             found,
@@ -350,7 +350,7 @@ mod tests {
         for length in [0_u32, 15, 70_001, u32::MAX] {
             let mut frames = Frames::default();
             frames.push(&length.to_be_bytes());
-            assert_eq!(frames.next(), Err(Lost(length)));
+            assert_eq!(frames.take(), Err(Lost(length)));
         }
     }
 
@@ -363,10 +363,10 @@ mod tests {
         let answer = |sequence, status, id: &str| {
             Ok(Some(Inbound::SubmitResp { sequence, status: Status(status), message_id: id.to_owned() }))
         };
-        assert_eq!(frames.next(), answer(1, 0, "a1"));
-        assert_eq!(frames.next(), answer(2, 0x58, ""));
+        assert_eq!(frames.take(), answer(1, 0, "a1"));
+        assert_eq!(frames.take(), answer(2, 0x58, ""));
         assert_eq!(
-            frames.next(),
+            frames.take(),
             Ok(Some(Inbound::Malformed { command: 0x8000_0004, sequence: 3, status: Status::OK }))
         );
     }

@@ -40,6 +40,8 @@ pub struct ConfigFile {
     pub exchange: Option<ExchangeTable>,
     pub roaming: Option<Spanned<RoamingTable>>,
     pub loans: Option<LoansTable>,
+    /// For `qalqan hunt` alone.
+    pub hunting: Option<Hunting>,
     #[serde(default)]
     pub member: BTreeMap<String, Spanned<MemberTable>>,
     #[serde(default)]
@@ -48,6 +50,15 @@ pub struct ConfigFile {
     pub lists: BTreeMap<ListName, Spanned<PathBuf>>,
     #[serde(default)]
     pub trunk: BTreeMap<String, TrunkTable>,
+}
+
+/// Thresholds of signals in call records, and the clock that days and hours are of.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Hunting {
+    /// Minutes east of UTC.
+    pub utc_offset_min: i32,
+    pub thresholds: hunting::Thresholds,
 }
 
 #[derive(Deserialize)]

@@ -90,7 +90,8 @@ impl Loans {
     }
 }
 
-const KZ: &str = include_str!("../../../rulebook/loans/kz.toml");
+/// The shipped rulebook.
+pub const KZ: &str = include_str!("../../../rulebook/loans/kz.toml");
 
 fn words() -> [Words; 3] {
     // In the order of `Language`.

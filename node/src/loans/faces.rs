@@ -42,14 +42,16 @@ const REMEMBERED: usize = 100_000;
 /// Visual commands of a session at least.
 const COMMANDS: usize = 3;
 
+/// Hashes of pictures that came, and their order.
+type Came = (HashSet<[u8; 16]>, VecDeque<[u8; 16]>);
+
 /// Who judges, and the sessions under way.
 pub struct Faces {
     settings: config::Faces,
     pool: Option<Pool>,
     service: Option<Service>,
     sessions: Mutex<HashMap<String, FaceSession>>,
-    /// Hashes of pictures that came, in their order.
-    came: Mutex<(HashSet<[u8; 16]>, VecDeque<[u8; 16]>)>,
+    came: Mutex<Came>,
     counts: Arc<Counts>,
 }
 

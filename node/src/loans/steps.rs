@@ -63,12 +63,12 @@ impl Office {
             }
         }
         let mut round = Round::begin_in_turn(&self.store, settings, &turns).await?;
-        if let Some((key, hash)) = asked.repeats.as_ref().filter(|_| told.is_none()) {
-            if let Some((first, status, body)) = round.unit.answered(&client.id, key).await? {
-                let what = "another request was sent with this Idempotency-Key: make a key for each";
-                let first = (first == *hash).then_some(((status, body), None, None));
-                return first.map_or_else(|| problem(Kind::KeyReused, what), Ok);
-            }
+        if let Some((key, hash)) = asked.repeats.as_ref().filter(|_| told.is_none())
+            && let Some((first, status, body)) = round.unit.answered(&client.id, key).await?
+        {
+            let what = "another request was sent with this Idempotency-Key: make a key for each";
+            let first = (first == *hash).then_some(((status, body), None, None));
+            return first.map_or_else(|| problem(Kind::KeyReused, what), Ok);
         }
         let (status, body) = match told {
             None => self.act(&mut round, asked).await?,

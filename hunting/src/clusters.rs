@@ -1,0 +1,380 @@
+//! From numbers to those who stand behind them: alarms, and clusters of numbers that act as one.
+//!
+//! Numbers that call the same people are found by MinHash in bands (Leskovec, Rajaraman, Ullman, Mining of Massive Datasets,
+//! section 3.4), never by comparing all with all; then they are compared.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use serde::Serialize;
+
+use crate::records::{Behaviour, mixed};
+use crate::signals::{Evidence, Given, Signal, Thresholds, calls_strangers, kinds_of_evidence, own_signals};
+
+/// 32 bands of two rows: pairs that share 0.3 of their called numbers meet with a chance of 0.95, 0.05 with one of 0.08.
+const BANDS: usize = 32;
+/// Of those who meet in one place no more are compared than so many neighbours each.
+const NEIGHBOURS: usize = 24;
+/// A list is gone through: most calls go to another number.
+const LIST_SPREAD: f64 = 0.5;
+/// Calling numbers so near each other count as one run.
+const NUMBERS_APART: u64 = 2;
+
+/// Why two numbers are taken for one hand's.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tie {
+    /// SIMs of both were in one telephone.
+    Telephone,
+    CalledNumbers,
+    Pauses,
+    /// Both alarms, from one cell.
+    Cell,
+    /// Both alarms, one number after the other.
+    NumberRun,
+}
+
+/// A number that gave signals.
+#[derive(Clone, Debug)]
+pub struct Suspect {
+    pub behaviour: Behaviour,
+    pub signals: Vec<Given>,
+    pub evidence: usize,
+    pub is_alarm: bool,
+}
+
+/// Numbers that act as one, or one that acts alone.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// The one with most evidence first.
+    pub suspects: Vec<Suspect>,
+    pub ties: BTreeSet<Tie>,
+    /// Kinds of evidence that its numbers have together.
+    pub evidence: usize,
+}
+
+impl Cluster {
+    pub fn alarms(&self) -> usize {
+        self.suspects.iter().filter(|suspect| suspect.is_alarm).count()
+    }
+}
+
+/// Ranks clusters with at least one alarm, the surest first.
+pub fn hunt(behaviours: Vec<Behaviour>, thresholds: &Thresholds) -> Vec<Cluster> {
+    let mut suspects: Vec<Suspect> = behaviours
+        .into_iter()
+        .map(|behaviour| {
+            let signals = own_signals(&behaviour, thresholds);
+            Suspect { behaviour, signals, evidence: 0, is_alarm: false }
+        })
+        .collect();
+    let mut ties = Ties::new(suspects.len());
+    called_alike(&mut suspects, &mut ties, thresholds);
+    pausing_alike(&mut suspects, &mut ties, thresholds);
+    crowds(&mut suspects, thresholds);
+    for suspect in &mut suspects {
+        suspect.evidence = kinds_of_evidence(&suspect.signals);
+        suspect.is_alarm = suspect.evidence >= thresholds.evidence;
+    }
+    telephones(&suspects, &mut ties);
+    cells_and_runs(&suspects, &mut ties);
+    ties.clusters(suspects)
+}
+
+fn called_alike(suspects: &mut [Suspect], ties: &mut Ties, thresholds: &Thresholds) {
+    let mut meetings: HashMap<(usize, u64), Vec<u32>> = HashMap::new();
+    for (place, suspect) in suspects.iter().enumerate() {
+        let called = suspect.behaviour.called.values();
+        // Too few to share anything but by chance; and who calls the same few over and over is a probe or a machine.
+        if called.len() < 20 || suspect.behaviour.spread() < LIST_SPREAD {
+            continue;
+        }
+        for band in 0..BANDS {
+            let least = |row: usize| {
+                let salt = mixed((2 * band + row + 1) as u64);
+                called.iter().map(|number| mixed(number ^ salt)).min().unwrap_or(0)
+            };
+            meetings.entry((band, mixed(least(0)) ^ least(1))).or_default().push(place as u32);
+        }
+    }
+    let mut compared: HashSet<(u32, u32)> = HashSet::new();
+    let mut most: HashMap<u32, f64> = HashMap::new();
+    for met in meetings.values().filter(|met| met.len() > 1) {
+        for (n, &a) in met.iter().enumerate() {
+            for &b in met[n + 1..].iter().take(NEIGHBOURS) {
+                if !compared.insert((a, b)) {
+                    continue;
+                }
+                let (one, two) = (&suspects[a as usize].behaviour, &suspects[b as usize].behaviour);
+                let same = one.called.jaccard(&two.called);
+                if same >= thresholds.same_called {
+                    ties.tie(a, b, Tie::CalledNumbers);
+                    for place in [a, b] {
+                        most.entry(place).and_modify(|known| *known = same.max(*known)).or_insert(same);
+                    }
+                }
+            }
+        }
+    }
+    for (place, figure) in most {
+        let given = Given { signal: Signal::SameCalled, figure, threshold: thresholds.same_called };
+        suspects[place as usize].signals.push(given);
+    }
+}
+
+/// Everybody has lunch: so at one place, with calls enough to see pauses, and several at once.
+fn pausing_alike(suspects: &mut [Suspect], ties: &mut Ties, thresholds: &Thresholds) {
+    let mut places: BTreeMap<(bool, u64), Vec<u32>> = BTreeMap::new();
+    for (place, suspect) in suspects.iter().enumerate() {
+        let behaviour = &suspect.behaviour;
+        let is_seen = behaviour.outgoing >= thresholds.many_calls / 2 && behaviour.pauses().count_ones() >= 2;
+        let has_outbound = suspect.signals.iter().any(|given| given.signal.evidence() == Evidence::Outbound);
+        if !is_seen || !has_outbound {
+            continue;
+        }
+        // One that moves is nowhere.
+        let of = |values: &[u64], is_cell: bool| (values.len() == 1).then(|| (is_cell, values[0]));
+        let at = of(behaviour.cells.values(), true).or_else(|| of(behaviour.trunks.values(), false));
+        if let Some(at) = at {
+            places.entry(at).or_default().push(place as u32);
+        }
+    }
+    let mut company: HashMap<u32, (usize, f64)> = HashMap::new();
+    let mut pairs = Vec::new();
+    for there in places.values() {
+        for (n, &a) in there.iter().enumerate() {
+            for &b in there[n + 1..].iter().take(NEIGHBOURS) {
+                let pauses = [a, b].map(|place| suspects[place as usize].behaviour.pauses());
+                let both = (pauses[0] & pauses[1]).count_ones();
+                let same = f64::from(both) / f64::from((pauses[0] | pauses[1]).count_ones().max(1));
+                if same >= thresholds.same_pauses {
+                    pairs.push((a, b));
+                    for place in [a, b] {
+                        let known = company.entry(place).or_default();
+                        *known = (known.0 + 1, known.1.max(same));
+                    }
+                }
+            }
+        }
+    }
+    let is_company = |place: &u32| company.get(place).is_some_and(|(n, _)| n + 1 >= thresholds.pausing);
+    for (a, b) in pairs {
+        if is_company(&a) && is_company(&b) {
+            ties.tie(a, b, Tie::Pauses);
+        }
+    }
+    for (place, (_, figure)) in company.iter().filter(|(place, _)| is_company(place)) {
+        let given = Given { signal: Signal::SamePauses, figure: *figure, threshold: thresholds.same_pauses };
+        suspects[*place as usize].signals.push(given);
+    }
+}
+
+/// One that calls strangers from where it stays may be a shop; several in one cell are a gateway or a room of people.
+fn crowds(suspects: &mut [Suspect], thresholds: &Thresholds) {
+    let mut cells: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+    for (place, suspect) in suspects.iter().enumerate() {
+        let stays = suspect.signals.iter().any(|given| given.signal == Signal::OnePlace);
+        if stays && calls_strangers(&suspect.behaviour, thresholds) {
+            // The cell where it mostly is would need counts: the first of one or two will do.
+            cells.entry(suspect.behaviour.cells.values()[0]).or_default().push(place);
+        }
+    }
+    for there in cells.values().filter(|there| there.len() >= thresholds.crowd) {
+        for &place in there {
+            let (figure, threshold) = (there.len() as f64, thresholds.crowd as f64);
+            suspects[place].signals.push(Given { signal: Signal::CrowdedPlace, figure, threshold });
+        }
+    }
+}
+
+fn telephones(suspects: &[Suspect], ties: &mut Ties) {
+    let mut first: HashMap<u64, u32> = HashMap::new();
+    for (place, suspect) in suspects.iter().enumerate() {
+        for &imei in suspect.behaviour.imeis.values() {
+            let other = *first.entry(imei).or_insert(place as u32);
+            if other != place as u32 {
+                ties.tie(other, place as u32, Tie::Telephone);
+            }
+        }
+    }
+}
+
+/// Neighbours alone are no reason: only alarms are tied by where they are and what they are called.
+fn cells_and_runs(suspects: &[Suspect], ties: &mut Ties) {
+    let mut first: HashMap<u64, u32> = HashMap::new();
+    let mut last: Option<(u64, u32)> = None;
+    for (place, suspect) in suspects.iter().enumerate().filter(|(_, suspect)| suspect.is_alarm) {
+        let place = place as u32;
+        let is_at = suspect.signals.iter().any(|given| given.signal == Signal::OnePlace);
+        for &cell in suspect.behaviour.cells.values().iter().filter(|_| is_at) {
+            let other = *first.entry(cell).or_insert(place);
+            if other != place {
+                ties.tie(other, place, Tie::Cell);
+            }
+        }
+        // They come in the order of their numbers.
+        let number = suspect.behaviour.number;
+        if let Some((_, other)) = last.filter(|(known, _)| number - known <= NUMBERS_APART) {
+            ties.tie(other, place, Tie::NumberRun);
+        }
+        last = Some((number, place));
+    }
+}
+
+/// Disjoint sets of suspects and why they were joined.
+struct Ties {
+    roots: Vec<u32>,
+    ties: Vec<(u32, Tie)>,
+}
+
+impl Ties {
+    fn new(n: usize) -> Ties {
+        Ties { roots: (0..n as u32).collect(), ties: Vec::new() }
+    }
+
+    fn root(&mut self, mut place: u32) -> u32 {
+        while self.roots[place as usize] != place {
+            self.roots[place as usize] = self.roots[self.roots[place as usize] as usize];
+            place = self.roots[place as usize];
+        }
+        place
+    }
+
+    fn tie(&mut self, a: u32, b: u32, tie: Tie) {
+        let (one, two) = (self.root(a), self.root(b));
+        self.roots[one.max(two) as usize] = one.min(two);
+        self.ties.push((a, tie));
+    }
+
+    fn clusters(mut self, suspects: Vec<Suspect>) -> Vec<Cluster> {
+        let mut clusters: HashMap<u32, Cluster> = HashMap::new();
+        for (place, suspect) in suspects.into_iter().enumerate() {
+            let root = self.root(place as u32);
+            let empty = || Cluster { suspects: Vec::new(), ties: BTreeSet::new(), evidence: 0 };
+            clusters.entry(root).or_insert_with(empty).suspects.push(suspect);
+        }
+        for (place, tie) in std::mem::take(&mut self.ties) {
+            let root = self.root(place);
+            clusters.get_mut(&root).expect("each is in one").ties.insert(tie);
+        }
+        let mut clusters: Vec<Cluster> =
+            clusters.into_values().filter(|cluster| cluster.alarms() > 0).collect();
+        for cluster in &mut clusters {
+            let all: Vec<Given> =
+                cluster.suspects.iter().flat_map(|suspect| suspect.signals.iter().copied()).collect();
+            cluster.evidence = kinds_of_evidence(&all);
+            cluster.suspects.sort_by(|a, b| {
+                let rank = |one: &Suspect| (one.is_alarm, one.evidence, one.behaviour.outgoing);
+                rank(b).cmp(&rank(a)).then(a.behaviour.number.cmp(&b.behaviour.number))
+            });
+        }
+        clusters.sort_by(|a, b| {
+            let rank = |one: &Cluster| {
+                let calls: u64 =
+                    one.suspects.iter().map(|suspect| u64::from(suspect.behaviour.outgoing)).sum();
+                (one.evidence, one.alarms(), calls)
+            };
+            rank(b).cmp(&rank(a)).then(a.suspects[0].behaviour.number.cmp(&b.suspects[0].behaviour.number))
+        });
+        clusters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::{CallRecord, Sieve};
+
+    fn find(records: &[CallRecord]) -> Vec<Cluster> {
+        let thresholds = Thresholds::default();
+        let mut sieve = Sieve::new(&thresholds, 0, records.len());
+        records.iter().for_each(|record| sieve.see(record));
+        let mut closer = sieve.closer();
+        records.iter().for_each(|record| closer.see(record));
+        hunt(closer.behaviours(), &thresholds)
+    }
+
+    /// `calls` of a number to strangers, through a day.
+    fn calls(calling: u64, calls: u64, cell: impl Fn(u64) -> u32) -> Vec<CallRecord> {
+        let call = |n: u64| CallRecord {
+            calling,
+            called: 70_000_000_000 + mixed(calling << 20 | n) % 1_000_000_000,
+            start_ms: (n * 86_400_000 / calls) as i64,
+            duration_s: Some(60),
+            is_answered: Some(true),
+            cell: Some(cell(n)),
+            imei: Some(calling),
+            imsi: Some(calling),
+            ..CallRecord::default()
+        };
+        (0..calls).map(call).collect()
+    }
+
+    #[test]
+    fn one_kind_of_evidence_is_no_alarm() {
+        // A courier: many strangers, everywhere. A gateway's SIM: the same from one cell.
+        assert!(find(&calls(1, 200, |n| n as u32)).is_empty());
+        let clusters = find(&calls(1, 200, |_| 7));
+        assert_eq!((clusters.len(), clusters[0].alarms(), clusters[0].evidence), (1, 1, 2));
+        let signals: Vec<Signal> = clusters[0].suspects[0].signals.iter().map(|given| given.signal).collect();
+        assert_eq!(signals, [Signal::ManyCalled, Signal::SeldomCalled, Signal::OnePlace]);
+    }
+
+    #[test]
+    fn who_is_called_is_known_to_somebody() {
+        let mut records = calls(1, 200, |_| 7);
+        for n in 0..80 {
+            records.push(CallRecord {
+                calling: 500 + n,
+                called: 1,
+                start_ms: n as i64 * 60_000,
+                ..CallRecord::default()
+            });
+        }
+        assert!(find(&records).is_empty());
+    }
+
+    #[test]
+    fn small_ones_in_one_cell_are_seen_together() {
+        // Sixty calls a day each, with incoming calls among themselves: alone none gives a signal but that it stays.
+        let few = |n: u64| -> Vec<CallRecord> {
+            let mut records: Vec<CallRecord> = (0..n).flat_map(|sim| calls(10 + sim, 60, |_| 7)).collect();
+            for n in 0..n * 6 {
+                let (calling, called) = (10 + n % 4, 10 + (n + 1) % 4);
+                records.push(CallRecord {
+                    calling,
+                    called,
+                    start_ms: n as i64 * 7777,
+                    ..CallRecord::default()
+                });
+            }
+            records
+        };
+        assert!(find(&few(3)).is_empty());
+        let clusters = find(&few(4));
+        assert_eq!((clusters.len(), clusters[0].alarms()), (1, 4), "{clusters:?}");
+        assert!(clusters[0].ties.contains(&Tie::Cell));
+    }
+
+    #[test]
+    fn numbers_on_one_list_are_tied_and_probes_are_not() {
+        let on_list = |calling: u64, step: u64, times: u64| -> Vec<CallRecord> {
+            let call = |n: u64| CallRecord {
+                calling,
+                called: 71_000_000_000 + (n % (200 / times)) * step,
+                start_ms: (n * 60_000) as i64,
+                duration_s: Some(5),
+                is_answered: Some(true),
+                ..CallRecord::default()
+            };
+            (0..200).map(call).collect()
+        };
+        // Short talks are one kind of evidence, the list another.
+        let clusters = find(&[on_list(1, 5000, 1), on_list(9, 5000, 1)].concat());
+        assert_eq!((clusters.len(), clusters[0].alarms()), (1, 2));
+        assert_eq!(clusters[0].ties, BTreeSet::from([Tie::CalledNumbers]));
+        assert!(find(&[on_list(1, 5000, 10), on_list(9, 5000, 10)].concat()).is_empty());
+        // A run of numbers, one after the other.
+        let clusters = find(&on_list(1, 1, 1));
+        assert!(clusters[0].suspects[0].signals.iter().any(|given| given.signal == Signal::NumberRuns));
+    }
+}

@@ -1,0 +1,204 @@
+//! Signals: what is unusual about how a number behaves, each with a name and a threshold.
+//!
+//! Signals of one kind of evidence often come together for honest reasons: who calls many strangers is seldom called back. So two
+//! signals of different [`Evidence`] are asked for before a number is an alarm, and youth is no evidence: every honest SIM was new.
+
+use serde::{Deserialize, Serialize};
+
+use crate::records::Behaviour;
+
+/// A kind of evidence that can be there without the others.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Evidence {
+    /// It calls many, and few call it.
+    Outbound,
+    /// It does not move.
+    Place,
+    /// Many SIMs in one telephone.
+    Device,
+    /// How calls go: unanswered, very short, very long.
+    Talk,
+    /// Whom it calls: one number after the other.
+    Targets,
+    /// Other numbers do the same.
+    Company,
+    /// Not counted.
+    Age,
+}
+
+macro_rules! signals {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal of $evidence:ident,)*) => {
+        /// What is unusual.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+        pub enum Signal { $($(#[$doc])* #[serde(rename = $name)] $variant,)* }
+
+        impl Signal {
+            pub const ALL: &[Signal] = &[$(Signal::$variant,)*];
+
+            pub fn name(self) -> &'static str {
+                match self { $(Signal::$variant => $name,)* }
+            }
+
+            pub fn evidence(self) -> Evidence {
+                match self { $(Signal::$variant => Evidence::$evidence,)* }
+            }
+        }
+    };
+}
+
+signals! {
+    /// Many calls, nearly each to another number.
+    ManyCalled = "many-called" of Outbound,
+    /// It is hardly ever called.
+    SeldomCalled = "seldom-called" of Outbound,
+    /// All its calls come from one or two cells.
+    OnePlace = "one-place" of Place,
+    /// A telephone of its had many SIMs within a week.
+    ManySims = "many-sims" of Device,
+    Unanswered = "unanswered" of Talk,
+    /// Most talks are very short or very long.
+    ShortOrLong = "short-or-long" of Talk,
+    /// Called numbers follow each other.
+    NumberRuns = "number-runs" of Targets,
+    /// Others call the same numbers.
+    SameCalled = "same-called" of Company,
+    /// Others at the same place or trunk pause at the same times.
+    SamePauses = "same-pauses" of Company,
+    /// Others in the same cell call strangers without moving.
+    CrowdedPlace = "crowded-place" of Company,
+    /// First seen a few days before.
+    Young = "young" of Age,
+}
+
+/// From where on something is unusual: to be tuned for each network.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Thresholds {
+    /// Outgoing calls in 24 h from which on a number is looked at, at most 255.
+    pub looked_at: u32,
+    /// Outgoing calls in 24 h, and different called numbers a call.
+    pub many_calls: u32,
+    pub spread: f64,
+    /// Who is called more than so often, incoming calls an outgoing one, is known to somebody: a shop, a hospital.
+    pub known: f64,
+    /// Incoming calls an outgoing one.
+    pub seldom: f64,
+    pub cells: u32,
+    /// IMSIs in one IMEI within 7 days.
+    pub sims: u32,
+    /// Answered calls a call.
+    pub answered: f64,
+    /// Seconds, and the share of answered calls beyond them.
+    pub short_s: u32,
+    pub long_s: u32,
+    pub short_or_long: f64,
+    /// The share of called numbers in runs, and how far neighbours in one are apart at most.
+    pub in_runs: f64,
+    pub gap: u64,
+    /// Called numbers that both called, of those that either did.
+    pub same_called: f64,
+    /// Pauses that both made, of those that either did, and in how many numbers at one place.
+    pub same_pauses: f64,
+    pub pausing: usize,
+    /// Numbers in one cell.
+    pub crowd: usize,
+    pub young_days: u32,
+    /// Kinds of evidence for an alarm.
+    pub evidence: usize,
+}
+
+impl Default for Thresholds {
+    fn default() -> Thresholds {
+        Thresholds {
+            looked_at: 40,
+            many_calls: 150,
+            spread: 0.9,
+            known: 0.3,
+            seldom: 0.02,
+            cells: 2,
+            sims: 5,
+            answered: 0.3,
+            short_s: 15,
+            long_s: 300,
+            short_or_long: 0.7,
+            in_runs: 0.3,
+            gap: 2,
+            same_called: 0.3,
+            same_pauses: 0.8,
+            pausing: 3,
+            crowd: 4,
+            young_days: 7,
+            evidence: 2,
+        }
+    }
+}
+
+/// A signal and what gave it: a figure of the behaviour and the threshold it passed.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct Given {
+    pub signal: Signal,
+    pub figure: f64,
+    pub threshold: f64,
+}
+
+/// Nearly each call goes to another number, and few call it.
+pub(crate) fn calls_strangers(behaviour: &Behaviour, thresholds: &Thresholds) -> bool {
+    let called = f64::from(behaviour.incoming) / f64::from(behaviour.outgoing.max(1));
+    behaviour.spread() >= thresholds.spread && called <= thresholds.known
+}
+
+/// The signals that a number's own behaviour gives; those of company come from [`crate::Hunt`].
+pub fn own_signals(behaviour: &Behaviour, thresholds: &Thresholds) -> Vec<Given> {
+    let mut given = Vec::new();
+    let mut give = |signal: Signal, is_given: bool, figure: f64, threshold: f64| {
+        if is_given {
+            given.push(Given { signal, figure, threshold });
+        }
+    };
+    let outgoing = f64::from(behaviour.outgoing.max(1));
+    // Shares of few calls are chance.
+    let enough = thresholds.looked_at.max(1);
+    let calls_strangers = calls_strangers(behaviour, thresholds);
+    let is_many = behaviour.outgoing >= thresholds.many_calls && calls_strangers;
+    give(Signal::ManyCalled, is_many, f64::from(behaviour.outgoing), f64::from(thresholds.many_calls));
+    let called = f64::from(behaviour.incoming) / outgoing;
+    let is_seldom = called <= thresholds.seldom && calls_strangers;
+    give(Signal::SeldomCalled, is_seldom && behaviour.outgoing >= enough, called, thresholds.seldom);
+    let cells = behaviour.cells.values().len() as u32;
+    let is_placed = behaviour.placed >= enough && f64::from(behaviour.placed) >= 0.9 * outgoing;
+    give(
+        Signal::OnePlace,
+        is_placed && cells <= thresholds.cells,
+        f64::from(cells),
+        f64::from(thresholds.cells),
+    );
+    let sims = behaviour.imsis;
+    give(Signal::ManySims, sims >= thresholds.sims, f64::from(sims), f64::from(thresholds.sims));
+    let answered = f64::from(behaviour.answered) / f64::from(behaviour.known.max(1));
+    give(
+        Signal::Unanswered,
+        behaviour.known >= enough && answered <= thresholds.answered,
+        answered,
+        thresholds.answered,
+    );
+    let odd = f64::from(behaviour.short + behaviour.long) / f64::from(behaviour.timed.max(1));
+    let is_timed = behaviour.timed >= enough / 2;
+    give(Signal::ShortOrLong, is_timed && odd >= thresholds.short_or_long, odd, thresholds.short_or_long);
+    let in_runs = behaviour.in_runs(thresholds.gap);
+    let is_running = behaviour.outgoing >= enough && in_runs >= thresholds.in_runs;
+    give(Signal::NumberRuns, is_running, in_runs, thresholds.in_runs);
+    if let Some(days) = behaviour.age_days {
+        give(Signal::Young, days <= thresholds.young_days, f64::from(days), f64::from(thresholds.young_days));
+    }
+    given
+}
+
+/// How many kinds of evidence signals are; youth is none.
+pub fn kinds_of_evidence(given: &[Given]) -> usize {
+    let mut kinds: Vec<Evidence> = given.iter().map(|given| given.signal.evidence()).collect();
+    kinds.retain(|evidence| *evidence != Evidence::Age);
+    kinds.sort_unstable();
+    kinds.dedup();
+    kinds.len()
+}

@@ -1,0 +1,193 @@
+//! `qalqan case`: facts of fraud from a file, what belongs together, and who called the victims.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+
+use casework::{CalledVictims, Fact, Identifier, Links, Node, Reading, Weights, import};
+use clap::{Args, Subcommand};
+use jiff::tz::TimeZone;
+use lending::Rulebook;
+use numbering::Number;
+
+use crate::config::{self, Origin, explain_io};
+use crate::hunt::calls::{Source, mapping};
+use crate::progress::Bar;
+use crate::store::now_ms;
+
+#[derive(Subcommand)]
+pub enum CaseCommand {
+    /// Read facts of fraud, whole or not at all, and show which belong together and why
+    Link(LinkArgs),
+    /// Find who called the victims of facts shortly before them
+    Called(CalledArgs),
+}
+
+#[derive(Args)]
+struct FactsArgs {
+    /// Facts: CSV whose first line names its columns; number, type and when have to be there
+    #[arg(value_name = "FACTS")]
+    facts: PathBuf,
+    /// Whose plan says how numbers are written at home
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct LinkArgs {
+    #[command(flatten)]
+    facts: FactsArgs,
+    /// Numbers of hotlines and authorities, one a line, as facts name them: they link nobody
+    #[arg(long, value_name = "FILE")]
+    public: Option<PathBuf>,
+    /// How many groups are shown
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    top: usize,
+}
+
+#[derive(Args)]
+pub struct CalledArgs {
+    #[command(flatten)]
+    facts: FactsArgs,
+    /// Call records, as hunt reads them
+    #[arg(required = true)]
+    records: Vec<PathBuf>,
+    /// A column of the records that has another name there
+    #[arg(long, value_name = "THEIRS=OURS")]
+    map: Vec<String>,
+    /// Only calls so many hours before a fact
+    #[arg(long, value_name = "HOURS", default_value_t = 72)]
+    within: u32,
+    /// How many numbers are shown
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    top: usize,
+}
+
+/// Bits from which on chance is out of the question.
+const SURE_BITS: f64 = 10.0;
+
+pub fn run(command: &CaseCommand, out: &mut impl Write) -> Result<(), String> {
+    match command {
+        CaseCommand::Link(args) => link(args, out),
+        CaseCommand::Called(args) => called(args, out),
+    }
+}
+
+/// Facts and the plan they are read by; every fault of the file in one error.
+fn read(args: &FactsArgs) -> Result<(Vec<Fact>, std::sync::Arc<numbering::Plan>), String> {
+    let origin = Origin::find(args.config.clone());
+    let (plan, hunting) = config::load_hunting(&origin).map_err(|faults| faults.to_string())?;
+    let rulebook = Rulebook::parse(config::LOANS_KZ)?;
+    let offset = jiff::tz::Offset::from_seconds(hunting.utc_offset_min * 60);
+    let zone = TimeZone::fixed(offset.map_err(|error| format!("utc-offset-min: {error}"))?);
+    let shown = args.facts.display();
+    let file = File::open(&args.facts).map_err(|error| format!("{shown}: {}", explain_io(&error)))?;
+    let reading = Reading { plan: &plan, iin: &rulebook.iin, zone: &zone, now_ms: now_ms() };
+    let facts = import(file, &reading).map_err(|bad| {
+        let lines: Vec<String> = bad.iter().map(|bad| format!("{shown}: {bad}")).collect();
+        format!("{}\n{shown}: nothing was taken", lines.join("\n"))
+    })?;
+    Ok((facts, plan))
+}
+
+fn link(args: &LinkArgs, out: &mut impl Write) -> Result<(), String> {
+    let (facts, plan) = read(&args.facts)?;
+    let mut links = Links::new(Weights::default());
+    for (n, fact) in facts.iter().enumerate() {
+        fact.identifiers.iter().for_each(|identifier| links.hold(Node::Fact(n as i64), identifier));
+    }
+    if let Some(path) = &args.public {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| format!("{}: {}", path.display(), explain_io(&error)))?;
+        for (n, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let public = Identifier::read(casework::IdentifierKind::Phone, line, &plan);
+            links.make_public(&public.map_err(|what| format!("{}: line {}: {what}", path.display(), n + 1))?);
+        }
+    }
+    let groups = links.groups();
+    let written = (|| {
+        for (n, group) in groups.iter().take(args.top).enumerate() {
+            let damage: i64 = group
+                .nodes
+                .iter()
+                .filter_map(|node| match node {
+                    Node::Fact(fact) => facts[*fact as usize].damage,
+                    Node::Person(_) => None,
+                })
+                .map(lending::Sum::hundredths)
+                .sum();
+            writeln!(
+                out,
+                "{:>3}. {} facts, damage {}",
+                n + 1,
+                group.facts(),
+                lending::Sum::of_hundredths(damage)
+            )?;
+            for (identifier, holders) in group.shared.iter().take(5) {
+                writeln!(out, "     {identifier} in {holders}")?;
+            }
+            let numbers: Vec<&str> = group
+                .nodes
+                .iter()
+                .filter_map(|node| match node {
+                    Node::Fact(fact) => Some(facts[*fact as usize].number.as_str()),
+                    Node::Person(_) => None,
+                })
+                .take(12)
+                .collect();
+            let more = if group.facts() > numbers.len() { " …" } else { "" };
+            writeln!(out, "     facts {}{more}", numbers.join(", "))?;
+        }
+        let linked: usize = groups.iter().map(casework::Group::facts).sum();
+        writeln!(out, "{} facts, {linked} of them in {} groups", facts.len(), groups.len())
+    })();
+    written.map_err(|error: std::io::Error| error.to_string())
+}
+
+fn called(args: &CalledArgs, out: &mut impl Write) -> Result<(), String> {
+    let (facts, plan) = read(&args.facts)?;
+    let mut called = CalledVictims::new(i64::from(args.within) * 3_600_000);
+    let mut victims = 0;
+    for (n, fact) in facts.iter().enumerate() {
+        let phone = fact.victim_phone.as_ref().and_then(|phone| Number::parse(phone.reveal()).ok());
+        if let Some(phone) = phone {
+            called.victim(n as i64, fact.at_ms, phone);
+            victims += 1;
+        }
+    }
+    if victims == 0 {
+        return Err(
+            "no fact has a victim_phone: there is nobody whose callers could be looked for".to_owned()
+        );
+    }
+    let map = mapping(&args.map)?;
+    let source = Source { files: &args.records, map: &map, plan: &plan, since_ms: None, now_ms: now_ms() };
+    let mut bar = Bar::on_terminal();
+    let number = |digits: u64| Number::from_digits(digits.to_string().as_bytes()).ok();
+    let found = source.read(&mut bar, &mut |record| {
+        if let (Some(calling), Some(to)) = (number(record.calling), number(record.called)) {
+            called.call(calling, to, record.start_ms);
+        }
+    })?;
+    bar.clear();
+    let ranked = called.ranked(2);
+    let sure = ranked.iter().filter(|suspicion| suspicion.bits >= SURE_BITS).count();
+    let written = (|| {
+        for suspicion in ranked.iter().take(args.top.min(sure)) {
+            writeln!(
+                out,
+                "{}  {} calls, victims of {} facts, {:.0} bits",
+                suspicion.number,
+                suspicion.calls,
+                suspicion.facts.len(),
+                suspicion.bits
+            )?;
+        }
+        writeln!(
+            out,
+            "{} calls, {victims} victims with a phone, {sure} numbers called more of them than chance would have it",
+            found.records
+        )
+    })();
+    written.map_err(|error: std::io::Error| error.to_string())
+}

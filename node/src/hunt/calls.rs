@@ -1,0 +1,403 @@
+//! Call records for hunting: CSV and Parquet with the columns that a file has, each known by its name or by `--map`.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Float64Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::{DataType, TimeUnit};
+use hunting::CallRecord;
+use numbering::{Dialling, Key, Party, Plan};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::records::{Form, Progress, Recording, parse_time, time_of_integer};
+
+/// The columns of call records. `time` may stand for `start`, as in files for replay and in segments of the journal.
+pub const COLUMNS: [&str; 10] =
+    ["calling", "called", "start", "duration", "answered", "cause", "trunk", "imei", "imsi", "cell"];
+const CALLING: usize = 0;
+const CALLED: usize = 1;
+const START: usize = 2;
+/// Q.850 clause 2.2.5: normal call clearing, what ends calls that were answered.
+const NORMAL_CLEARING: i64 = 16;
+const ROWS: usize = 8192;
+
+/// Where our columns are among theirs.
+#[derive(Clone, Debug)]
+struct Places([Option<usize>; COLUMNS.len()]);
+
+/// What reading found beside calls.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    pub records: u64,
+    /// Rows with no number in a number's place: withheld, short codes, what cannot be read.
+    pub without_number: u64,
+    /// Rows that start after now, or at no time that can be read.
+    pub future: u64,
+    pub earlier: u64,
+    /// Columns that no file had.
+    pub missing: Vec<&'static str>,
+}
+
+/// What is read, and how.
+pub struct Source<'s> {
+    pub files: &'s [PathBuf],
+    /// `(theirs, ours)`.
+    pub map: &'s [(String, String)],
+    pub plan: &'s Plan,
+    pub since_ms: Option<i64>,
+    pub now_ms: i64,
+}
+
+/// Reads `--map THEIRS=OURS`.
+pub fn mapping(texts: &[String]) -> Result<Vec<(String, String)>, String> {
+    texts
+        .iter()
+        .map(|text| {
+            let (theirs, ours) =
+                text.split_once('=').ok_or_else(|| format!("--map {text}: write --map THEIRS=OURS"))?;
+            match COLUMNS.contains(&ours) {
+                true => Ok((theirs.to_owned(), ours.to_owned())),
+                false => Err(format!("--map {text}: no column \"{ours}\": {}", COLUMNS.join(", "))),
+            }
+        })
+        .collect()
+}
+
+/// A field as it came.
+enum Cell<'c> {
+    None,
+    Text(&'c str),
+    Integer(i64),
+}
+
+/// Turns fields into records; names of trunks and cells become numbers.
+struct Intake<'i> {
+    source: &'i Source<'i>,
+    dialling: Dialling,
+    names: HashMap<String, u32>,
+    found: Found,
+}
+
+impl Intake<'_> {
+    fn number(&self, cell: &Cell) -> Option<u64> {
+        let of = |key: Key| key.integer().filter(|_| !key.is_short_code());
+        match cell {
+            Cell::None => None,
+            // A number kept as one has lost nothing but its plus.
+            Cell::Integer(digits) => u64::try_from(*digits).ok().filter(|digits| *digits >= 1_000_000),
+            Cell::Text(text) => match self.source.plan.normalise(text, &self.dialling).party {
+                Party::Number(number) => of(number.key()),
+                _ => None,
+            },
+        }
+    }
+
+    fn name(&mut self, cell: &Cell) -> Option<u32> {
+        match cell {
+            Cell::None | Cell::Text("") => None,
+            Cell::Integer(value) => Some(*value as u32),
+            Cell::Text(text) => match self.names.get(*text) {
+                Some(name) => Some(*name),
+                None => {
+                    let name = self.names.len() as u32;
+                    self.names.insert((*text).to_owned(), name);
+                    Some(name)
+                }
+            },
+        }
+    }
+
+    fn take(&mut self, cells: &[Cell; COLUMNS.len()], each: &mut dyn FnMut(&CallRecord)) {
+        let [calling, called, start, duration, answered, cause, trunk, imei, imsi, cell] = cells;
+        let start_ms = match start {
+            Cell::Integer(value) => Some(time_of_integer(*value)),
+            Cell::Text(text) => parse_time(text),
+            Cell::None => None,
+        };
+        let Some(start_ms) = start_ms.filter(|start_ms| *start_ms <= self.source.now_ms) else {
+            self.found.future += 1;
+            return;
+        };
+        if self.source.since_ms.is_some_and(|since_ms| start_ms < since_ms) {
+            self.found.earlier += 1;
+            return;
+        }
+        let (Some(calling), Some(called)) = (self.number(calling), self.number(called)) else {
+            self.found.without_number += 1;
+            return;
+        };
+        let duration_s = integer(duration).and_then(|seconds| u32::try_from(seconds).ok());
+        let by_cause = || {
+            // 16 ends what was answered, and what the caller gave up too: then no second passed.
+            integer(cause)
+                .map(|cause| cause == NORMAL_CLEARING && duration_s.is_none_or(|seconds| seconds > 0))
+        };
+        let imei = integer(imei).and_then(|imei| u64::try_from(imei).ok());
+        self.found.records += 1;
+        each(&CallRecord {
+            calling,
+            called,
+            start_ms,
+            duration_s,
+            is_answered: truth(answered).or_else(by_cause),
+            trunk: self.name(trunk),
+            cell: self.name(cell),
+            // 14 digits of type and serial, with or without a check digit or a version.
+            imei: imei.map(|imei| match imei {
+                1_000_000_000_000_000.. => imei / 100,
+                100_000_000_000_000.. => imei / 10,
+                imei => imei,
+            }),
+            imsi: integer(imsi).and_then(|imsi| u64::try_from(imsi).ok()),
+        });
+    }
+}
+
+fn integer(cell: &Cell) -> Option<i64> {
+    match cell {
+        Cell::Integer(value) => Some(*value),
+        // Seconds may come with a fraction.
+        Cell::Text(text) => text.split('.').next()?.parse().ok(),
+        Cell::None => None,
+    }
+}
+
+fn truth(cell: &Cell) -> Option<bool> {
+    match cell {
+        Cell::Integer(value) => Some(*value != 0),
+        Cell::Text(text) => match text.to_ascii_lowercase().as_str() {
+            "1" | "true" | "yes" | "y" | "t" | "answered" => Some(true),
+            "0" | "false" | "no" | "n" | "f" | "not answered" | "no answer" | "busy" | "failed" => {
+                Some(false)
+            }
+            _ => None,
+        },
+        Cell::None => None,
+    }
+}
+
+impl Source<'_> {
+    /// About how many records there are: exact of Parquet, by size of CSV.
+    pub fn guess(&self) -> Result<usize, String> {
+        let mut guess = 0;
+        for path in self.files {
+            let recording = open(path)?;
+            guess += match recording.form {
+                Form::Parquet => {
+                    let builder = ParquetRecordBatchReaderBuilder::try_new(recording.into_file());
+                    builder.map_err(|error| at(path, error))?.metadata().file_metadata().num_rows().max(0)
+                        as usize
+                }
+                _ => recording.length as usize / 48,
+            };
+        }
+        Ok(guess)
+    }
+
+    /// Hands over every call of every file.
+    pub fn read(
+        &self,
+        progress: &mut dyn Progress,
+        each: &mut dyn FnMut(&CallRecord),
+    ) -> Result<Found, String> {
+        let mut intake = Intake {
+            source: self,
+            dialling: Dialling { national: true, international_prefixes: Vec::new() },
+            names: HashMap::new(),
+            found: Found::default(),
+        };
+        let mut had = [false; COLUMNS.len()];
+        for path in self.files {
+            let recording = open(path)?;
+            let places = match recording.form {
+                Form::Parquet => self.parquet(recording, progress, &mut intake, each),
+                Form::Csv => self.csv(recording, progress, &mut intake, each),
+                Form::Capture => Err("a capture has packets, not call records".to_owned()),
+            };
+            let places = places.map_err(|what| at(path, what))?;
+            had.iter_mut().zip(places.0).for_each(|(had, place)| *had |= place.is_some());
+        }
+        intake.found.missing =
+            COLUMNS.iter().zip(had).filter(|(_, had)| !had).map(|(name, _)| *name).collect();
+        Ok(intake.found)
+    }
+
+    fn places(&self, names: &[String]) -> Result<Places, String> {
+        let mut places = [None; COLUMNS.len()];
+        for (n, ours) in COLUMNS.iter().enumerate() {
+            let mapped = self.map.iter().rev().find(|(_, to)| to == ours).map(|(from, _)| from.as_str());
+            let find = |name: &str| names.iter().position(|known| known.eq_ignore_ascii_case(name));
+            places[n] = match mapped {
+                Some(theirs) => find(theirs),
+                None => find(ours).or_else(|| (n == START).then(|| find("time")).flatten()),
+            };
+            if places[n].is_none() && (mapped.is_some() || n <= START) {
+                let name = mapped.unwrap_or(ours);
+                return Err(format!(
+                    "no column \"{name}\": the file has {}; name it with --map THEIRS={ours}",
+                    names.join(", ")
+                ));
+            }
+        }
+        debug_assert!(places[CALLING].is_some() && places[CALLED].is_some());
+        Ok(Places(places))
+    }
+
+    fn csv(
+        &self,
+        recording: Recording,
+        progress: &mut dyn Progress,
+        intake: &mut Intake,
+        each: &mut dyn FnMut(&CallRecord),
+    ) -> Result<Places, String> {
+        progress.total(recording.length);
+        let mut reader = csv::ReaderBuilder::new()
+            .flexible(true)
+            .buffer_capacity(1 << 18)
+            .terminator(csv::Terminator::Any(b'\n'))
+            .from_reader(recording.reader());
+        let header = reader.byte_headers().map_err(|error| error.to_string())?;
+        let names: Vec<String> = header
+            .iter()
+            .map(|name| String::from_utf8_lossy(name).trim_start_matches('\u{feff}').trim().to_owned())
+            .collect();
+        let places = self.places(&names)?;
+        let mut record = csv::ByteRecord::new();
+        let mut rows = 0u64;
+        while reader.read_byte_record(&mut record).map_err(|error| error.to_string())? {
+            let line = record.position().map_or(0, csv::Position::line);
+            if record.len() == 1 && record[0].trim_ascii().is_empty() {
+                continue;
+            }
+            if record.len() != names.len() {
+                return Err(format!(
+                    "line {line}: {} fields where the header has {}",
+                    record.len(),
+                    names.len()
+                ));
+            }
+            let cells = places.0.map(|place| match place.map(|place| std::str::from_utf8(&record[place])) {
+                Some(Ok(text)) => Cell::Text(text.trim()),
+                _ => Cell::None,
+            });
+            intake.take(&cells, each);
+            rows += 1;
+            if rows.is_multiple_of(8192) {
+                progress.done(reader.position().byte());
+            }
+        }
+        Ok(places)
+    }
+
+    fn parquet(
+        &self,
+        recording: Recording,
+        progress: &mut dyn Progress,
+        intake: &mut Intake,
+        each: &mut dyn FnMut(&CallRecord),
+    ) -> Result<Places, String> {
+        let broken = |error: String| format!("not a whole Parquet file: {}", error.replace('\n', " "));
+        let builder = ParquetRecordBatchReaderBuilder::try_new(recording.into_file());
+        let builder = builder.map_err(|error| broken(error.to_string()))?;
+        let names: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
+        let places = self.places(&names)?;
+        let mut wanted: Vec<usize> = places.0.iter().flatten().copied().collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        progress.total(builder.metadata().file_metadata().num_rows().max(0) as u64);
+        let projection = ProjectionMask::roots(builder.parquet_schema(), wanted.iter().copied());
+        let reader = builder.with_projection(projection).with_batch_size(ROWS).build();
+        let mut rows = 0u64;
+        for batch in reader.map_err(|error| broken(error.to_string()))? {
+            let batch = batch.map_err(|error| broken(error.to_string()))?;
+            let columns: Vec<Option<Column>> = (places.0.iter())
+                .map(|place| {
+                    let index = wanted.iter().position(|wanted| Some(*wanted) == *place)?;
+                    Some(Column::of(batch.column(index)).ok_or_else(|| names[place.expect("found")].clone()))
+                })
+                .map(|column| column.transpose())
+                .collect::<Result<_, String>>()
+                .map_err(|name| format!("column \"{name}\" holds neither texts nor numbers nor times"))?;
+            for row in 0..batch.num_rows() {
+                let cells =
+                    std::array::from_fn(|n| columns[n].as_ref().map_or(Cell::None, |column| column.get(row)));
+                intake.take(&cells, each);
+            }
+            rows += batch.num_rows() as u64;
+            progress.done(rows);
+        }
+        Ok(places)
+    }
+}
+
+fn open(path: &Path) -> Result<Recording, String> {
+    Recording::open(path).map_err(|what| at(path, what))
+}
+
+fn at(path: &Path, what: impl std::fmt::Display) -> String {
+    format!("{}: {what}", path.display())
+}
+
+/// A column of a batch as texts or integers.
+enum Column<'c> {
+    Text(&'c arrow_array::StringArray),
+    /// Keys, and the texts that they stand for.
+    Names(&'c arrow_array::Int32Array, &'c arrow_array::StringArray),
+    Integers(Vec<Option<i64>>),
+}
+
+impl<'c> Column<'c> {
+    fn of(array: &'c ArrayRef) -> Option<Column<'c>> {
+        macro_rules! integers {
+            ($type:ty, $of:expr) => {
+                Column::Integers(array.as_primitive::<$type>().iter().map(|value| value.map($of)).collect())
+            };
+        }
+        Some(match array.data_type() {
+            DataType::Utf8 => Column::Text(array.as_string()),
+            DataType::Dictionary(key, value) if **key == DataType::Int32 && **value == DataType::Utf8 => {
+                let names = array.as_dictionary::<Int32Type>();
+                Column::Names(names.keys(), names.values().as_string())
+            }
+            DataType::Boolean => {
+                Column::Integers(array.as_boolean().iter().map(|value| value.map(i64::from)).collect())
+            }
+            DataType::Int32 => integers!(Int32Type, i64::from),
+            DataType::Int64 => integers!(Int64Type, |value| value),
+            DataType::UInt8 => integers!(UInt8Type, i64::from),
+            DataType::UInt16 => integers!(UInt16Type, i64::from),
+            DataType::UInt32 => integers!(UInt32Type, i64::from),
+            DataType::UInt64 => integers!(UInt64Type, |value| i64::try_from(value).unwrap_or(i64::MAX)),
+            DataType::Float64 => integers!(Float64Type, |value| value as i64),
+            DataType::Timestamp(TimeUnit::Second, _) => integers!(TimestampSecondType, |value| value * 1000),
+            DataType::Timestamp(TimeUnit::Millisecond, _) => {
+                integers!(TimestampMillisecondType, |value| value)
+            }
+            DataType::Timestamp(TimeUnit::Microsecond, _) => {
+                integers!(TimestampMicrosecondType, |value| value / 1000)
+            }
+            DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+                integers!(TimestampNanosecondType, |value| value / 1_000_000)
+            }
+            DataType::Null => Column::Integers(vec![None; array.len()]),
+            _ => return None,
+        })
+    }
+
+    fn get(&self, row: usize) -> Cell<'c> {
+        match self {
+            Column::Text(texts) if texts.is_valid(row) => Cell::Text(texts.value(row)),
+            Column::Names(keys, texts) if keys.is_valid(row) => {
+                Cell::Text(texts.value(keys.value(row) as usize))
+            }
+            Column::Integers(values) => values[row].map_or(Cell::None, Cell::Integer),
+            _ => Cell::None,
+        }
+    }
+}
