@@ -191,8 +191,12 @@ impl Source<'_> {
             guess += match recording.form {
                 Form::Parquet => {
                     let builder = ParquetRecordBatchReaderBuilder::try_new(recording.into_file());
-                    builder.map_err(|error| at(path, error))?.metadata().file_metadata().num_rows().max(0)
-                        as usize
+                    builder
+                        .map_err(|error| at(path, broken(error.to_string())))?
+                        .metadata()
+                        .file_metadata()
+                        .num_rows()
+                        .max(0) as usize
                 }
                 _ => recording.length as usize / 48,
             };
@@ -302,7 +306,6 @@ impl Source<'_> {
         intake: &mut Intake,
         each: &mut dyn FnMut(&CallRecord),
     ) -> Result<Places, String> {
-        let broken = |error: String| format!("not a whole Parquet file: {}", error.replace('\n', " "));
         let builder = ParquetRecordBatchReaderBuilder::try_new(recording.into_file());
         let builder = builder.map_err(|error| broken(error.to_string()))?;
         let names: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
@@ -338,6 +341,10 @@ impl Source<'_> {
 
 fn open(path: &Path) -> Result<Recording, String> {
     Recording::open(path).map_err(|what| at(path, what))
+}
+
+fn broken(error: String) -> String {
+    format!("not a whole Parquet file: {}", error.replace('\n', " "))
 }
 
 fn at(path: &Path, what: impl std::fmt::Display) -> String {
