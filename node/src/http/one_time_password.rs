@@ -133,12 +133,12 @@ impl Desk {
                 "A valid access token of /oauth2/token is needed: Authorization: Bearer.",
             )
         };
-        let here = setup.loans.as_ref().zip(self.loans.as_ref());
-        let (settings, loans) = here.ok_or_else(|| {
+        let token = key(&head.headers).and_then(|key| std::str::from_utf8(key).ok());
+        let token = token.ok_or_else(unauthenticated)?;
+        let (settings, loans) = setup.loans.as_ref().zip(self.loans.as_ref()).ok_or_else(|| {
             error(403, "PERMISSION_DENIED", "This node offers no one-time-password-sms: configure [loans].")
         })?;
-        let shown = key(&head.headers).and_then(|key| std::str::from_utf8(key).ok());
-        let known = shown.and_then(|token| settings.clients.of_token(&settings.vault, token, now_ms()));
+        let known = settings.clients.of_token(&settings.vault, token, now_ms());
         let (client, scopes) = known.ok_or_else(unauthenticated)?;
         if !scopes.contains(&Scope::OneTimePasswords) {
             let what = format!("The token has not the scope {}.", Scope::OneTimePasswords.name());
