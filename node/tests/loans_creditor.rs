@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use aws_lc_rs::hmac;
 use rig::http::Client;
@@ -17,6 +18,8 @@ use serde_json::{Value, json};
 struct Running {
     child: Child,
     said: Arc<Mutex<String>>,
+    /// Ends when everything said was heard.
+    hearing: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -24,7 +27,7 @@ impl Running {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
         let said = Arc::new(Mutex::new(String::new()));
         let (mut out, sink) = (child.stdout.take().unwrap(), said.clone());
-        std::thread::spawn(move || {
+        let hearing = std::thread::spawn(move || {
             let mut piece = [0; 4096];
             let mut held = Vec::new();
             while let Ok(n @ 1..) = out.read(&mut piece) {
@@ -32,7 +35,7 @@ impl Running {
                 *sink.lock().unwrap() = String::from_utf8_lossy(&held).into_owned();
             }
         });
-        Running { child, said }
+        Running { child, said, hearing: Some(hearing) }
     }
 
     fn said(&self) -> String {
@@ -50,7 +53,9 @@ impl Running {
 
     #[track_caller]
     fn ends_well(mut self) -> String {
-        assert!(self.child.wait().unwrap().success(), "{}", self.said());
+        let is_well = self.child.wait().unwrap().success();
+        self.hearing.take().unwrap().join().unwrap();
+        assert!(is_well, "{}", self.said());
         self.said()
     }
 }
