@@ -1,5 +1,12 @@
 //! Chance on a seed: the same on every machine and in every year.
 
+/// One-to-one and well mixed: SplitMix64's last step.
+pub fn mixed(mut word: u64) -> u64 {
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
 /// SplitMix64 (Steele, Lea, Flood, 2014).
 pub struct Chance(u64);
 
@@ -10,10 +17,7 @@ impl Chance {
 
     pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
+        mixed(self.0)
     }
 
     /// Under `bound`, which is not 0.

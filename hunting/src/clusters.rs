@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::Serialize;
 
-use crate::records::{Behaviour, mixed};
+use crate::chance::mixed;
+use crate::records::Behaviour;
 use crate::signals::{Evidence, Given, Signal, Thresholds, calls_strangers, kinds_of_evidence, own_signals};
 
 /// 32 bands of two rows: pairs that share 0.3 of their called numbers meet with a chance of 0.95, 0.05 with one of 0.08.

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::chance::mixed;
 use crate::signals::Thresholds;
 
 pub(crate) const DAY_MS: i64 = 86_400_000;
@@ -32,13 +33,6 @@ pub struct CallRecord {
     /// First 14 digits: 3GPP TS 23.003 section 6.2.
     pub imei: Option<u64>,
     pub imsi: Option<u64>,
-}
-
-/// One-to-one and well mixed (SplitMix64's last step).
-pub(crate) fn mixed(mut word: u64) -> u64 {
-    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ (word >> 31)
 }
 
 /// Different values: all of them up to [`SAMPLE`], then those with the least hashes.
