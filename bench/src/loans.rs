@@ -1,11 +1,12 @@
 //! Loan applications opened a second: the node on SQLite and on PostgreSQL, the same rows written by pgbench (the floor), and by
-//! FastAPI with asyncpg, which a creditor's engineer would write instead.
+//! FastAPI with asyncpg, which a creditor's engineer would write instead. And texts sent a second (`texts`).
 //!
 //! The node, the store and the load share the machine. Commits wait for the disk everywhere: an application that was answered
 //! stands after a power failure.
 
 mod load;
 mod peers;
+mod texts;
 
 use std::fs;
 use std::hint::black_box;
@@ -19,6 +20,9 @@ use qalqan::loans::{Suspects, is_suspicious};
 use crate::servers::family;
 use load::{Load, Outcome};
 use peers::{FastApi, Node, Postgres};
+pub use texts::{WINDOW, run as send, table as sent_table};
+
+const SPOOL: &str = "sms-spool = \"sms\"";
 
 /// What is measured.
 pub struct Play<'p> {
@@ -29,6 +33,8 @@ pub struct Play<'p> {
     pub connections: usize,
     pub measured: Duration,
     pub rounds: usize,
+    /// Texts sent over one SMPP bind.
+    pub texts: usize,
 }
 
 /// One line of the table.
@@ -63,15 +69,22 @@ fn round(play: &Play) -> io::Result<Vec<Line>> {
     {
         let directory = place.0.join("on-sqlite");
         fs::create_dir(&directory)?;
-        let node = Node::start(play.program, &directory, "loans.db")?;
-        lines.push(asked(play, "Qalqan", "SQLite", &node.load(play)?, node.pid(), None)?);
+        let node = Node::start(play.program, &directory, "loans.db", SPOOL)?;
+        lines.push(asked(play, "Qalqan", "SQLite", &node.load(play.connections)?, node.pid(), None)?);
     }
     let postgres = Postgres::start(&place.0.join("postgres"))?;
     {
         let directory = place.0.join("on-postgres");
         fs::create_dir(&directory)?;
-        let node = Node::start(play.program, &directory, &postgres.url())?;
-        lines.push(asked(play, "Qalqan", "PostgreSQL", &node.load(play)?, node.pid(), Some(postgres.pid()))?);
+        let node = Node::start(play.program, &directory, &postgres.url(), SPOOL)?;
+        lines.push(asked(
+            play,
+            "Qalqan",
+            "PostgreSQL",
+            &node.load(play.connections)?,
+            node.pid(),
+            Some(postgres.pid()),
+        )?);
     }
     if let Some(server) = FastApi::start(play.root, &postgres.url())? {
         let load = server.load(play);

@@ -129,6 +129,9 @@ enum Command {
         seconds: u64,
         #[arg(long, default_value_t = 3)]
         rounds: usize,
+        /// Codes sent over one SMPP bind, at most 6,000
+        #[arg(long, default_value_t = 3000)]
+        texts: usize,
         /// Directory of the repository
         #[arg(long, default_value = ".")]
         root: PathBuf,
@@ -190,18 +193,20 @@ fn main() -> Result<()> {
             print!("{}", exchange::table(&phases, &memory));
             Ok(())
         }
-        Command::Loans { quick, connections, seconds, rounds, root, program } => {
+        Command::Loans { quick, connections, seconds, rounds, texts, root, program } => {
             let program = program.map_or_else(
                 || Ok(std::env::current_exe()?.with_file_name("qalqan")),
                 Ok::<_, std::io::Error>,
             )?;
-            let (seconds, rounds) = if quick { (2, 1) } else { (seconds, rounds) };
+            let (seconds, rounds, texts) = if quick { (2, 1, 100) } else { (seconds, rounds, texts) };
             let measured = Duration::from_secs(seconds);
-            let play = loans::Play { program: &program, root: &root, connections, measured, rounds };
+            let play = loans::Play { program: &program, root: &root, connections, measured, rounds, texts };
             let (all, suspicious) = loans::note_ns();
             print!("{}", loans::table(&loans::run(&play)?));
+            println!("\nTexts over one SMPP bind, window {}:\n", loans::WINDOW);
+            print!("{}", loans::sent_table(&loans::send(&play)?));
             println!(
-                "Noting who was called, on a screening worker: {all:.1} ns a call, {suspicious:.1} ns one that was marked or blocked."
+                "\nNoting who was called, on a screening worker: {all:.1} ns a call, {suspicious:.1} ns one that was marked or blocked."
             );
             Ok(())
         }

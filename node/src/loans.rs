@@ -24,6 +24,7 @@ mod references;
 mod rotation;
 mod smpp;
 mod smpp_counts;
+mod smsc;
 mod steps;
 mod store;
 mod suspects;
@@ -247,7 +248,7 @@ async fn run(
     let under_way = Rc::new(());
     let chores = tokio::task::spawn_local(chores(office.clone()));
     let sending = tokio::task::spawn_local(outgoing::run(office.clone()));
-    let texting = tokio::task::spawn_local(smpp::run(office.clone(), stop.clone()));
+    let texting = tokio::task::spawn_local(smsc::run(office.clone(), stop.clone()));
     loop {
         tokio::select! {
             job = asked.recv() => {

@@ -70,7 +70,7 @@ impl Connection {
         Ok(Connection(BufReader::with_capacity(16 * 1024, stream)))
     }
 
-    fn open(&mut self, token: &str, n: u32) -> io::Result<(u16, String)> {
+    pub fn open(&mut self, token: &str, n: u32) -> io::Result<(u16, String)> {
         let body = format!(
             "{{\"iin\":\"{}\",\"phone\":\"+7701{:07}\",\"sum\":\"250000.00\",\"currency\":\"KZT\",\"term_days\":365,\
              \"kind\":\"unsecured\",\"channel\":\"online\",\"language\":\"kk\"}}",
@@ -82,10 +82,17 @@ impl Connection {
     }
 
     pub fn post(&mut self, path: &str, kind: &str, head: &str, body: &str) -> io::Result<(u16, String)> {
-        let request = format!(
+        self.ask(&format!(
             "POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: {kind}\r\n{head}Content-Length: {}\r\n\r\n{body}",
             body.len()
-        );
+        ))
+    }
+
+    pub fn get(&mut self, path: &str) -> io::Result<(u16, String)> {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n"))
+    }
+
+    fn ask(&mut self, request: &str) -> io::Result<(u16, String)> {
         self.0.get_mut().write_all(request.as_bytes())?;
         let (mut status, mut length) = (0, 0);
         loop {

@@ -1,7 +1,7 @@
-//! Who opens applications: a node, FastAPI, pgbench; and the PostgreSQL that keeps them.
+//! Who opens applications: a node, FastAPI, pgbench; the PostgreSQL that keeps them, and the SMSC that takes texts.
 
 use std::fs;
-use std::io;
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,8 +16,12 @@ struct Process(Child);
 
 impl Process {
     fn start(command: &mut Command) -> io::Result<Process> {
+        Process::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()))
+    }
+
+    fn spawn(command: &mut Command) -> io::Result<Process> {
         let name = command.get_program().to_string_lossy().into_owned();
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let child = command.stderr(Stdio::null()).spawn();
         child.map(Process).map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))
     }
 }
@@ -35,7 +39,7 @@ impl Drop for Process {
     }
 }
 
-fn free_port() -> io::Result<u16> {
+pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
@@ -62,12 +66,13 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn start(program: &Path, directory: &Path, store: &str) -> io::Result<Node> {
+    /// `texts`: how they go, a line of `[loans]` or a table.
+    pub fn start(program: &Path, directory: &Path, store: &str, texts: &str) -> io::Result<Node> {
         let (port, sip) = (free_port()?, free_port()?);
         let configuration = format!(
             "[sip]\nlisten = [\"127.0.0.1:{sip}\"]\nworkers = 1\n[http]\nlisten = [\"127.0.0.1:{port}\"]\nworkers = 1\n\
              [loans]\nstore = \"{store}\"\nkeys = \"loans.keys\"\nsigning-key = \"loans.pem\"\nclients = \"clients.csv\"\n\
-             sms-spool = \"sms\"\n[trunk.international]\nclass = \"international\"\nsource = [\"127.0.0.11\"]\n"
+             {texts}\n[trunk.international]\nclass = \"international\"\nsource = [\"127.0.0.11\"]\n"
         );
         fs::write(directory.join("qalqan.toml"), configuration)?;
         fs::create_dir_all(directory.join("sms"))?;
@@ -93,13 +98,57 @@ impl Node {
         self.process.0.id()
     }
 
-    pub fn load(&self, play: &Play) -> io::Result<Load> {
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn load(&self, connections: usize) -> io::Result<Load> {
         let form = format!("grant_type=client_credentials&client_id=bank&client_secret={}", self.secret);
         let kind = "application/x-www-form-urlencoded";
         let (_, body) = Connection::new(self.address)?.post("/oauth2/token", kind, "", &form)?;
         let token = body.split('"').skip_while(|part| *part != "access_token").nth(2);
         let token = token.ok_or_else(|| io::Error::other(format!("no token: {body}")))?.to_owned();
-        Ok(Load { address: self.address, token, connections: play.connections })
+        Ok(Load { address: self.address, token, connections })
+    }
+}
+
+/// The Python of `./test`.
+fn python(root: &Path) -> io::Result<PathBuf> {
+    Ok(fs::canonicalize(root)?.join("target/tools/bin/python"))
+}
+
+/// An SMSC by another hand (node/tests/peers/smsc.py): it answers each message and sends its receipt behind.
+pub struct Smsc {
+    process: Process,
+    pub port: u16,
+}
+
+impl Smsc {
+    pub fn start(root: &Path, port: u16) -> io::Result<Smsc> {
+        let mut command = Command::new(python(root)?);
+        command.arg(root.join("node/tests/peers/smsc.py")).arg(port.to_string());
+        let mut process = Process::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
+        let mut out = BufReader::new(process.0.stdout.take().expect("piped"));
+        out.read_line(&mut String::new())?;
+        // It tells of nothing more that would fill the pipe but a bind.
+        process.0.stdin.as_mut().expect("piped").write_all(b"{\"auto\": true}\n")?;
+        std::thread::spawn(move || io::copy(&mut out, &mut io::sink()));
+        Ok(Smsc { process, port })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.0.id()
+    }
+
+    /// `bench/texts.py`: a client on python-smpplib with the same window, that keeps nothing. Gives messages a second.
+    pub fn plain(&self, root: &Path, messages: usize) -> io::Result<(f64, f64)> {
+        let mut client = Command::new(python(root)?);
+        client.arg(root.join("bench/texts.py")).args([self.port.to_string(), messages.to_string()]);
+        let output = client.stderr(Stdio::inherit()).output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let mut figures = text.split_whitespace().map_while(|word| word.parse().ok());
+        let said = || io::Error::other(format!("bench/texts.py: {text}"));
+        Ok((figures.next().ok_or_else(said)?, figures.next().ok_or_else(said)?))
     }
 }
 
@@ -206,7 +255,7 @@ pub struct FastApi {
 
 impl FastApi {
     pub fn start(root: &Path, url: &str) -> io::Result<Option<FastApi>> {
-        let python = fs::canonicalize(root)?.join("target/tools/bin/python");
+        let python = python(root)?;
         let has = |python: &Path| {
             let mut ask = Command::new(python);
             ask.args(["-c", "import fastapi, uvicorn, asyncpg, cryptography"]).stderr(Stdio::null());

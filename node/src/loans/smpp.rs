@@ -1,12 +1,10 @@
-//! Sends texts to an SMSC over SMPP: one connection, taken up again when it goes, and what the session (crate `smpp`) says
-//! written down by `texts`.
+//! Sends texts over one connection to an SMSC (`smsc` makes it); what the session (crate `smpp`) says is written down by
+//! `texts`.
 //!
 //! The order is what keeps a text from being sent twice: taken from the queue, marked in the store, then written to the
 //! socket; an answer is written down before anything is sent because of it; a receipt is written down before it is answered.
 
 use std::collections::{HashSet, VecDeque};
-use std::io;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,25 +12,22 @@ use std::time::Duration;
 use serde_json::Value;
 use smpp::session::Over;
 use smpp::{Address, Event, Receipt, Remedy, Session, Status, Submit};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::counts::count;
 use super::office::Office;
 use super::outgoing::LEASE_MS;
 use super::smpp_counts::Counts;
-use super::store::{Outgoing, random};
+use super::smsc::{Stream, configured};
+use super::store::{Fault, Outgoing};
 use super::texts::{Kept, Outcome, Part, keyed};
 use crate::config::{Loans as Settings, Smpp};
 use crate::store::now_ms;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How often the queue is looked at, and whether the configuration changed.
-const PAUSE: Duration = Duration::from_millis(200);
-/// Between tries to connect; each is half to one and a half of what its turn says.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+pub(super) const PAUSE: Duration = Duration::from_millis(200);
 /// Texts taken from the queue at a time.
 const MOST_TAKEN: usize = 100;
 /// What is sent after a temporary fault waits so long, twice as long each time.
@@ -41,75 +36,6 @@ const LONGEST_LATER_MS: i64 = 60_000;
 /// How long a stop waits for answers, then for that to unbind.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(4);
-
-trait Stream: AsyncRead + AsyncWrite + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
-
-/// Sends until the node stops.
-pub async fn run(office: Rc<Office>, stop: Arc<AtomicBool>) {
-    let is_stopping = || stop.load(Ordering::Relaxed);
-    let mut pause = FIRST_PAUSE;
-    let mut said = String::new();
-    while !is_stopping() {
-        let Some(smpp) = configured(&office) else {
-            sleep(PAUSE).await;
-            continue;
-        };
-        let mut was_bound = false;
-        let why = match connect(&smpp).await {
-            Ok(stream) => {
-                let mut link = Link::new(&office, smpp.clone(), &stop);
-                let why = link.run(stream).await;
-                was_bound = link.was_bound;
-                link.close().await;
-                why
-            }
-            Err(error) => error.to_string(),
-        };
-        office.counts.smpp.bound.store(0, Ordering::Relaxed);
-        office.counts.smpp.window_used.store(0, Ordering::Relaxed);
-        if is_stopping() {
-            return;
-        }
-        if was_bound {
-            (pause, said) = (FIRST_PAUSE, String::new());
-        }
-        // A new configuration is no fault, and waits for nothing.
-        if configured(&office).as_ref() == Some(&smpp) {
-            count(&office.counts.smpp.link_failures);
-            if said != why {
-                (office.log)(&format!("loans: SMPP {}: {why}; it is tried again", smpp.address));
-                said = why;
-            }
-            let part = u32::from(random::<1>()[0]) + 128;
-            let until = Instant::now() + pause * part / 256;
-            while Instant::now() < until && !is_stopping() && configured(&office).as_ref() == Some(&smpp) {
-                sleep(PAUSE.min(until - Instant::now())).await;
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-}
-
-fn configured(office: &Office) -> Option<Arc<Smpp>> {
-    office.setup.load().loans.as_ref().and_then(|loans| loans.smpp.clone())
-}
-
-async fn connect(smpp: &Smpp) -> io::Result<Box<dyn Stream>> {
-    let connecting = async {
-        let stream = TcpStream::connect(&smpp.address).await?;
-        stream.set_nodelay(true)?;
-        let stream: Box<dyn Stream> = match &smpp.tls {
-            None => Box::new(stream),
-            Some(tls) => {
-                let connector = tokio_rustls::TlsConnector::from(tls.config.clone());
-                Box::new(connector.connect(tls.name.clone(), stream).await?)
-            }
-        };
-        Ok(stream)
-    };
-    timeout(PATIENCE, connecting).await.unwrap_or_else(|_| Err(io::Error::other("no connection in time")))
-}
 
 /// A part ready to be submitted.
 struct Ready {
@@ -120,7 +46,7 @@ struct Ready {
 }
 
 /// One connection.
-struct Link<'o> {
+pub(super) struct Link<'o> {
     office: &'o Office,
     smpp: Arc<Smpp>,
     stop: &'o AtomicBool,
@@ -131,13 +57,17 @@ struct Link<'o> {
     /// What is to be written down; kept until the store took it.
     outcomes: Vec<(Part, Outcome)>,
     look_at: Instant,
+    /// The store failed: nothing is taken or submitted before.
+    rest_until: Instant,
+    /// How the store failed last.
+    fault: String,
     /// Nothing more is submitted, since.
     closing: Option<Instant>,
     is_unbinding: bool,
 }
 
 impl<'o> Link<'o> {
-    fn new(office: &'o Office, smpp: Arc<Smpp>, stop: &'o AtomicBool) -> Link<'o> {
+    pub(super) fn new(office: &'o Office, smpp: Arc<Smpp>, stop: &'o AtomicBool) -> Link<'o> {
         let began = Instant::now();
         Link {
             office,
@@ -149,9 +79,15 @@ impl<'o> Link<'o> {
             ready: VecDeque::new(),
             outcomes: Vec::new(),
             look_at: began,
+            rest_until: began,
+            fault: String::new(),
             closing: None,
             is_unbinding: false,
         }
+    }
+
+    pub(super) fn was_bound(&self) -> bool {
+        self.was_bound
     }
 
     /// Of the session's own clock.
@@ -167,8 +103,18 @@ impl<'o> Link<'o> {
         (self.office.log)(&format!("loans: SMPP {}: {what}", self.smpp.address));
     }
 
+    /// The store failed: it is asked again after a pause. Told once.
+    fn failed(&mut self, fault: &Fault) {
+        self.rest_until = Instant::now() + PAUSE;
+        let fault = fault.to_string();
+        if self.fault != fault {
+            self.log(&format!("the store: {fault}; it is asked again"));
+            self.fault = fault;
+        }
+    }
+
     /// Runs until the connection is gone, and says why it is.
-    async fn run(&mut self, stream: Box<dyn Stream>) -> String {
+    pub(super) async fn run(&mut self, stream: Box<dyn Stream>) -> String {
         let (mut reader, mut writer) = tokio::io::split(stream);
         let mut buffer = vec![0; 16_384];
         loop {
@@ -210,7 +156,9 @@ impl<'o> Link<'o> {
     fn wait(&mut self) -> Duration {
         let now = self.now();
         let due = Duration::from_millis(self.session.due_ms().saturating_sub(now)).min(PAUSE);
+        let rests = self.rest_until > Instant::now();
         match self.ready.is_empty() {
+            _ if rests => due,
             true => due.min(self.look_at.saturating_duration_since(Instant::now())),
             // A throttle of so many a second lets the next one through soon.
             false if self.session.window_used() < self.smpp.session.window => {
@@ -316,8 +264,9 @@ impl<'o> Link<'o> {
                 self.office.counts.sms_sent.fetch_add(sent, Ordering::Relaxed);
                 self.office.counts.sends_failed.fetch_add(failed, Ordering::Relaxed);
                 self.outcomes.clear();
+                self.fault.clear();
             }
-            Err(fault) => self.log(&format!("the store: {fault}")),
+            Err(fault) => self.failed(&fault),
         }
     }
 
@@ -345,7 +294,7 @@ impl<'o> Link<'o> {
                 Status::OK
             }
             Err(fault) => {
-                self.log(&format!("the store: {fault}"));
+                self.failed(&fault);
                 Status::TEMPORARY_APPLICATION_ERROR
             }
         };
@@ -357,7 +306,7 @@ impl<'o> Link<'o> {
     /// Submits what there is room for.
     async fn submit(&mut self) {
         // What is not written down yet may be of the same texts.
-        if self.closing.is_some() || !self.outcomes.is_empty() {
+        if self.closing.is_some() || !self.outcomes.is_empty() || Instant::now() < self.rest_until {
             return;
         }
         let room = self.session.room(self.now());
@@ -369,10 +318,7 @@ impl<'o> Link<'o> {
                 // More may be there.
                 Ok(true) => {}
                 Ok(false) => self.look_at = Instant::now() + PAUSE,
-                Err(fault) => {
-                    self.look_at = Instant::now() + PAUSE;
-                    self.log(&format!("the store: {fault}"));
-                }
+                Err(fault) => return self.failed(&fault),
             }
         }
         let now = now_ms();
@@ -385,47 +331,62 @@ impl<'o> Link<'o> {
         let parts: Vec<Part> = batch.iter().map(|ready| ready.part.clone()).collect();
         match self.office.store.submitting(&parts, now, LEASE_MS).await {
             Ok(ours) => {
+                self.fault.clear();
                 let at = self.now();
                 for (mut ready, _) in batch.into_iter().zip(ours).filter(|(_, is_ours)| *is_ours) {
                     ready.message.validity_s = (ready.until_ms - now) as u64 / 1000;
                     self.session.submit(&ready.message, (ready.part, ready.tries), at);
                 }
             }
-            // None is marked, so none is sent; their lease ends and they are taken again.
-            Err(fault) => self.log(&format!("the store: {fault}")),
+            // None is marked, so none is sent.
+            Err(fault) => {
+                self.failed(&fault);
+                batch.into_iter().rev().for_each(|ready| self.ready.push_front(ready));
+            }
         }
     }
 
     /// Takes texts from the queue. Gives whether more may be there.
-    async fn take(&mut self, limit: usize) -> Result<bool, super::store::Fault> {
+    async fn take(&mut self, limit: usize) -> Result<bool, Fault> {
         let setup = self.office.setup.load_full();
         let Some(settings) = &setup.loans else { return Ok(false) };
         let store = &self.office.store;
         let taken = store.take_texts(&settings.vault, now_ms(), LEASE_MS, limit as i64).await?;
         let is_full = taken.len() == limit;
-        for outgoing in taken {
-            let orphans = store.orphaned(&outgoing.id, now_ms()).await?;
-            self.counts().unknown.fetch_add(orphans, Ordering::Relaxed);
-            if outgoing.until_ms - now_ms() < 1000 {
-                // A code that counts no longer helps nobody.
-                count(&self.counts().too_late);
-                store.too_late(&outgoing.id, now_ms()).await?;
-                continue;
-            }
-            let Some(parts) = self.parts(settings, &outgoing) else {
-                count(&self.office.counts.sends_failed);
-                self.log(&format!("a text of {} cannot be sent: no number, or too long", outgoing.client));
-                store.sent(&outgoing.id).await?;
-                continue;
-            };
-            let gone = if outgoing.tries > 1 { store.submitted(&outgoing.id).await? } else { Vec::new() };
-            let before = self.ready.len();
-            self.ready.extend(parts.into_iter().filter(|ready| !gone.contains(&ready.part.n)));
-            if self.ready.len() == before {
-                store.settled(&outgoing.id, now_ms() + LEASE_MS).await?;
+        for (n, outgoing) in taken.iter().enumerate() {
+            if let Err(fault) = self.make_ready(settings, outgoing).await {
+                // The rest is free again at once, if the store can do that.
+                for outgoing in &taken[n..] {
+                    let _ = store.send_later(&outgoing.id, now_ms()).await;
+                }
+                return Err(fault);
             }
         }
         Ok(is_full)
+    }
+
+    /// Makes what may be submitted of a text ready.
+    async fn make_ready(&mut self, settings: &Settings, outgoing: &Outgoing) -> Result<(), Fault> {
+        let store = &self.office.store;
+        let orphans = store.orphaned(&outgoing.id, now_ms()).await?;
+        self.counts().unknown.fetch_add(orphans, Ordering::Relaxed);
+        if outgoing.until_ms - now_ms() < 1000 {
+            // A code that counts no longer helps nobody.
+            count(&self.counts().too_late);
+            return store.too_late(&outgoing.id, now_ms()).await;
+        }
+        let Some(parts) = self.parts(settings, outgoing) else {
+            count(&self.office.counts.sends_failed);
+            self.log(&format!("a text of {} cannot be sent: no number, or too long", outgoing.client));
+            return store.sent(&outgoing.id).await;
+        };
+        let gone = if outgoing.tries > 1 { store.submitted(&outgoing.id).await? } else { Vec::new() };
+        let before = self.ready.len();
+        self.ready.extend(parts.into_iter().filter(|ready| !gone.contains(&ready.part.n)));
+        match self.ready.len() == before {
+            true => store.settled(&outgoing.id, now_ms() + LEASE_MS).await,
+            false => Ok(()),
+        }
     }
 
     fn parts(&self, settings: &Settings, outgoing: &Outgoing) -> Option<Vec<Ready>> {
@@ -469,7 +430,7 @@ impl<'o> Link<'o> {
     }
 
     /// The connection is gone: what was submitted and not answered is of unknown fate, what was not is free again.
-    async fn close(mut self) {
+    pub(super) async fn close(mut self) {
         let mut free: Vec<String> = self.ready.drain(..).map(|ready| ready.part.text).collect();
         free.dedup();
         self.events().await;

@@ -1,7 +1,8 @@
 """An SMSC for tests and the bench, on the codec of python-smpplib. It is told what to do by lines of JSON on its standard
 input, and says what happened by lines of JSON on its standard output; the first line is its port.
 
-    {"answers": ["ok", "throttled", "full", "system", "refused", "drop", "silent", "garbage"]}   for the next messages, then ok
+    {"answers": ["ok", "throttled", "full", "system", "refused", "drop", "silent", "garbage", "hold"]}   for the next messages, then ok
+    {"release": true}       answers what was held
     {"ids": "decimal"}      message ids in the answers: hex (the receipt has them in decimal), decimal (in hex), same
     {"receipt": 3, "stat": "DELIVRD", "form": "text"}       of the 4th message; forms: text, tlv, reference
     {"early": true}         from now on each message's receipt comes before its answer
@@ -23,6 +24,7 @@ STATES = {"ENROUTE": 1, "DELIVRD": 2, "EXPIRED": 3, "DELETED": 4, "UNDELIV": 5, 
 class Smsc:
     def __init__(self):
         self.answers, self.messages, self.ids = [], [], "same"
+        self.held = []
         self.early = self.auto = False
         self.writer = None
         self.sequence = 0
@@ -98,6 +100,13 @@ class Smsc:
         if answer in STATUS:
             self.send("submit_sm_resp", pdu.sequence, STATUS[answer])
             return True
+        if answer == "hold":
+            self.held.append(lambda: self.answer(pdu, number))
+            return True
+        self.answer(pdu, number)
+        return True
+
+    def answer(self, pdu, number):
         if self.early:
             self.receipt(number, "DELIVRD", "text")
         known = self.id(number)
@@ -105,7 +114,6 @@ class Smsc:
         if self.auto:
             self.receipt(number, "DELIVRD", "text")
             self.messages[number] = None
-        return True
 
     def id(self, number):
         return 0xABC00 + number
@@ -131,6 +139,10 @@ class Smsc:
             if name in command:
                 setattr(self, name, command[name])
         self.answers += command.get("answers", [])
+        if command.get("release"):
+            for answer in self.held:
+                answer()
+            self.held = []
         if "receipt" in command:
             self.receipt(command["receipt"], command.get("stat", "DELIVRD"), command.get("form", "text"))
         if command.get("text"):

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -179,6 +180,26 @@ impl Gate {
 
     pub fn enter(&self, id: &str, purpose: &str, code: &str) -> Answer {
         self.bank(&format!("POST /v1/loans/{id}/{purpose}"), "", json!({"code": code}))
+    }
+
+    /// Does something to the store behind the node's back.
+    pub fn sql(&self, statement: &str) {
+        let mut command = match &self.postgres {
+            Some(postgres) => {
+                let mut psql = Command::new("psql");
+                psql.args(["-q", "-v", "ON_ERROR_STOP=1", "-d", &postgres.url, "-c", statement]);
+                psql
+            }
+            None => {
+                let script =
+                    "import sqlite3, sys; sqlite3.connect('loans.db', timeout=10).execute(sys.argv[1])";
+                let mut python = Command::new("python3");
+                python.args(["-c", script, statement]);
+                python
+            }
+        };
+        let output = command.current_dir(self.site.directory.path()).output().expect("psql, python3");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     pub fn crash(&mut self) {
