@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -50,7 +51,9 @@ fn cpu_of(pid: u32) -> f64 {
 
 fn sent(play: &Play, directory: &Path, postgres: Option<&Postgres>) -> io::Result<Sent> {
     let port = free_port()?;
-    fs::write(directory.join("smpp.toml"), "system-id = \"qalqan\"\npassword = \"secret\"\n")?;
+    let secret = directory.join("smpp.toml");
+    fs::write(&secret, "system-id = \"qalqan\"\npassword = \"secret\"\n")?;
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600))?;
     let table = format!(
         "[loans.smpp]\naddress = \"127.0.0.1:{port}\"\ncredentials = \"smpp.toml\"\nsource = \"Qalqan\"\n\
          window = {WINDOW}\nper-second = 0\n"
