@@ -1,9 +1,11 @@
 //! Faces judged by the engine on the node, from the reference photo to the loan: real models, real photographs, a real browser before
 //! which one photograph moves as it is asked to (`peers/person.js`).
 
-use crate::page::{Citizen, PAGE, code_in, link, word};
+use crate::page::{Citizen, PAGE, code_in, link, opened, word};
 use crate::page_face::{at_the_camera, picture};
 use crate::rig;
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -23,7 +25,7 @@ fn gate_with_models() -> Gate {
         "living-face = \"required\"\n{PAGE}[loans.face]\nmodels = \"{}\"\nworkers = 2\ncommand-s = 30\n",
         models.display()
     );
-    Gate::with_files(&table, &[])
+    Gate::with_files(None, &table, &[])
 }
 
 #[track_caller]
@@ -118,6 +120,72 @@ fn pictures_of_no_use_are_told_apart() {
     let kept = Citizen { gate: &gate_, session: citizen.session.clone() }.state();
     assert_eq!(kept.json()["step"], "wait", "{kept:?}");
     let _: Value = kept.json();
+}
+
+/// More pictures than the threads and their queue hold: each that finds no place is told so at once, and may come again.
+#[test]
+fn a_full_queue_of_pictures_is_said_plainly() {
+    let gate_ = gate_with_models();
+    let browser = Browser::start(&[]);
+    browser.allow_camera(&format!("http://{}", gate_.address));
+    let (own, phone) = (iin(960), "+77015553020");
+    reference(&gate_, &own, "obama2.jpg");
+    reference(&gate_, &iin(961), "obama2.jpg");
+    let (_, citizen) = at_the_camera(&gate_, "busy", 960, phone);
+    let id = gate_.open("busy-page", loan(&iin(961), "+77015553021", "1000"));
+    let page = opened(&browser, &gate_, &link(&gate_, &id, "+77015553021"));
+    page.press("#go");
+    page.enter("#code", &code_in(&gate_.text("+77015553021")));
+    page.wait_for_text(&word("kk", "face-title"));
+    let nonce = citizen.post("face", "").json()["nonce"].as_str().unwrap().to_owned();
+    let photo = file("obama.jpg");
+    let token = gate_.token("portal", &gate_.portal);
+    let other = json!({"iin": iin(962), "picture": STANDARD.encode(&photo)}).to_string();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Two threads look at pictures and four wait for each: sixteen at a time leave no place for long.
+        for _ in 0..16 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let kept = gate_.ask_as(&token, "POST /v1/references", "", &other);
+                    assert!(kept.status == 201 || kept.problem() == "faces-busy", "{kept:?}");
+                }
+            });
+        }
+        let _over = Over(&is_over);
+        let mut refused = None;
+        // A place may be free by chance; then another picture of the same person is sent.
+        for n in 0..50_u8 {
+            let answer = picture(&citizen, &nonce, &[&photo[..], &[n]].concat());
+            if answer.status == 503 {
+                refused = Some((n, answer));
+                break;
+            }
+        }
+        let (n, busy) = refused.expect("a queue that is full");
+        assert_eq!((busy.problem().as_str(), busy.header("retry-after")), ("faces-busy", Some("1")));
+        page.press("#camera-on");
+        page.wait_for_text(&word("kk", "again-busy"));
+        page.is_accessible();
+        is_over.store(true, Ordering::Relaxed);
+        // The very picture that found no place is taken when there is one.
+        let again = [&photo[..], &[n]].concat();
+        rig::wait(
+            || picture(&citizen, &nonce, &again).status == 200,
+            || "a place for the picture".to_owned(),
+        );
+    });
+    // The page goes on by itself: the made-up camera shows nobody.
+    page.wait_for_text(&word("kk", "again-no-face"));
+}
+
+/// Ends the flood also where the test fails.
+struct Over<'o>(&'o AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn image(bytes: &[u8]) -> image::DynamicImage {
