@@ -124,6 +124,11 @@ impl Breaker {
         }
     }
 
+    /// For how many milliseconds more nothing is asked.
+    pub fn rests_ms(&self, now_ms: i64) -> i64 {
+        self.rest.map_or(0, |rest| rest.length_ms - now_ms.saturating_sub(rest.since_ms)).max(0)
+    }
+
     /// How the member is asked at `now_ms`.
     pub fn state(&self, now_ms: i64) -> BreakerState {
         match self.rest {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use engine::{Engine, MODEL_FILES, ModelFault};
 pub use judge::{Judgement, Thresholds, is_done, judge};
-pub use picture::{MOST_BYTES, MOST_PIXELS};
+pub use picture::{MOST_BYTES, MOST_PIXELS, dimensions};
 
 /// What a person is asked to do. Left and right are his own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

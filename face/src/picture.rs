@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use crate::PictureFault;
 
@@ -10,10 +10,15 @@ use crate::PictureFault;
 pub const MOST_BYTES: usize = 2 << 20;
 /// Nor more pixels, by its header, before any is read.
 pub const MOST_PIXELS: u64 = 12_000_000;
-/// Bytes that reading one may take: three times its pixels, and what decoders need beside.
-const MOST_MEMORY: u64 = 96 << 20;
+/// Bytes that reading one may take beside its pixels: rows, and what unfolds, as a colour profile to a thousand times its bytes.
+const MOST_BESIDE: u64 = 8 << 20;
 /// Faces are looked for in no more detail than this, pixels along the longer side.
 const LONGEST: u32 = 960;
+
+/// Width and height in which a picture is looked at, or why it is not: all of reading one but the face.
+pub fn dimensions(bytes: &[u8]) -> Result<(usize, usize), PictureFault> {
+    Picture::read(bytes).map(|picture| (picture.width, picture.height))
+}
 
 /// Colours of pixels, row after row, each 0 to 255.
 pub(crate) struct Picture {
@@ -32,18 +37,21 @@ impl Picture {
         if !matches!(format, ImageFormat::Jpeg | ImageFormat::Png) {
             return Err(PictureFault::NotAPicture);
         }
-        let open = || ImageReader::with_format(Cursor::new(bytes), format);
-        let (width, height) = open().into_dimensions().map_err(|_| PictureFault::NotAPicture)?;
+        let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+        let mut limits = Limits::default();
+        limits.max_alloc = Some(MOST_BESIDE);
+        reader.limits(limits);
+        let fault = |error| match error {
+            ImageError::Limits(_) => PictureFault::TooLarge,
+            _ => PictureFault::NotAPicture,
+        };
+        let mut decoder = reader.into_decoder().map_err(fault)?;
+        let (width, height) = decoder.dimensions();
         if u64::from(width) * u64::from(height) > MOST_PIXELS {
             return Err(PictureFault::TooLarge);
         }
-        let mut reader = open();
-        let mut limits = Limits::default();
-        limits.max_alloc = Some(MOST_MEMORY);
-        reader.limits(limits);
-        let mut decoder = reader.into_decoder().map_err(|_| PictureFault::NotAPicture)?;
-        let turned = decoder.orientation().map_err(|_| PictureFault::NotAPicture)?;
-        let mut image = DynamicImage::from_decoder(decoder).map_err(|_| PictureFault::NotAPicture)?;
+        let turned = decoder.orientation().map_err(fault)?;
+        let mut image = DynamicImage::from_decoder(decoder).map_err(fault)?;
         if width.max(height) > LONGEST {
             image = image.thumbnail(LONGEST, LONGEST);
         }

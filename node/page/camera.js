@@ -45,7 +45,10 @@ export async function show(video, { told, helped, isOver }) {
     } catch (refused) {
       // The same picture twice, or too many wait: the next one may do.
       if (!["picture-refused", "faces-busy"].includes(refused.name)) throw refused;
-      if (refused.name === "faces-busy") await pause(1000);
+      if (refused.name === "faces-busy") {
+        helped("busy");
+        await pause(1000);
+      }
     }
     await next;
   }

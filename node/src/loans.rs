@@ -56,7 +56,7 @@ pub use counts::Counts;
 pub use faces::{Faces, Next, PICTURE};
 pub use links::hash_of;
 pub use page::{Act, PageAsked};
-pub use references::Reference;
+pub use references::{Reference, ReferenceSeen};
 pub use store::{Store, random};
 pub use suspects::{Suspects, is_suspicious};
 pub use texts::TextSeen;

@@ -403,11 +403,49 @@ fn keys_are_replaced_while_loans_go_on() {
     });
 }
 
+/// One whose check digit does not fit.
+fn wrong_iin() -> String {
+    let fine = iin(700);
+    format!("{}{}", &fine[..11], (fine.as_bytes()[11] - b'0' + 1) % 10)
+}
+
+/// Refused before the store is asked, and nothing of it is kept there: not the answer, not the key, not a look.
+#[test]
+fn a_wrong_iin_is_refused_on_each_store() {
+    on_each_store(|postgres| {
+        let gate_ = Gate::new(postgres, "", "");
+        for wrong in
+            [wrong_iin(), iin(700)[..11].to_owned(), format!("{}0", iin(700)), "000000000000".to_owned()]
+        {
+            let answer = gate_.bank("POST /v1/loans", "wrong-iin", loan(&wrong, "+77015550007", "1000"));
+            assert_eq!((answer.status, answer.problem().as_str()), (422, "invalid-request"), "{wrong}");
+            assert!(answer.json()["detail"].as_str().unwrap().contains("iin"), "{answer:?}");
+            for what in ["set", "lift", "retrieve"] {
+                let answer = gate_.portal(&format!("POST /v1/bans/{what}"), json!({"iin": wrong}));
+                assert_eq!(
+                    (answer.status, answer.problem().as_str()),
+                    (422, "invalid-request"),
+                    "{what} {wrong}"
+                );
+            }
+        }
+        let looks =
+            || gate_.site.ok(&["loan", "looks"]).lines().filter(|line| !line.contains("scam")).count();
+        assert_eq!(looks(), 0);
+        let id = gate_.open("wrong-iin", loan(&iin(700), "+77015550007", "1000"));
+        assert_eq!(
+            (&gate_.look(&id)["state"], looks()),
+            (&json!("confirming"), 2),
+            "the key was not used up"
+        );
+    });
+}
+
 #[test]
 fn bad_input_gets_one_clear_answer() {
     let gate_ = Gate::new(None, "", "phone-freshness = \"required\"\nliving-face = \"required\"\n");
     let fine = iin(700);
-    let wrong_digit = format!("{}{}", &fine[..11], (fine.as_bytes()[11] - b'0' + 1) % 10);
+    let wrong_digit = wrong_iin();
     for (field, value, said) in [
         ("iin", json!(wrong_digit), "does not fit"),
         ("iin", json!("123"), "12 digits"),

@@ -325,6 +325,95 @@ fn a_confirmed_loan_waits_until_the_operator_answers() {
     }
 }
 
+/// It is let alone, and nobody waits for it; each API by itself.
+#[test]
+fn an_operator_that_fails_is_not_asked_for_a_while() {
+    let operator = Operator::new();
+    let rest = "failures = 3\nrest-s = 60\n";
+    let swap = operator.table("sim-swap", "sim-swap/v2");
+    let forwarding = operator.table("call-forwarding", "call-forwarding-signal/v0.4");
+    let gate_ =
+        Gate::new(None, "", &format!("{REQUIRED}{swap}{rest}{forwarding}{rest}{}{rest}", operator.codes()));
+    operator.says(FORWARDED, ok(json!({"active": false})));
+    let open = |n: u32| {
+        let id = gate_
+            .open(&format!("rests-{n}"), loan(&iin(4000 + 20 * n), &format!("+770155590{n:02}"), "1000"));
+        let seen = gate_.look(&id);
+        assert_eq!(freshness(&seen), ("wait", "phone-not-known"), "{seen}");
+        (id, second(&gate(&seen, "phone-freshness")["until"]))
+    };
+    // Late, broken and 5xx are failures in a row; what it answers otherwise is none, and ends a row.
+    for (n, answer) in [
+        error(503, "UNAVAILABLE"),
+        json!({"status": 200, "raw": "{\"latestSimCh"}),
+        error(429, "TOO_MANY_REQUESTS"),
+        error(500, "INTERNAL"),
+        json!({"status": 200, "raw": "{\"latestSimCh"}),
+        json!({"status": 200, "body": {"latestSimChange": null}, "delay": 30}),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        operator.says(RETRIEVE, answer);
+        open(n as u32);
+    }
+    operator.says(RETRIEVE, ok(json!({"latestSimChange": null})));
+    let now_s = jiff::Timestamp::now().as_second();
+    for n in 6..10 {
+        let (_, until_s) = open(n);
+        // It rests for 60 s from a moment ago; who waits is told no earlier one.
+        assert!(until_s > now_s + 30, "{until_s} {now_s}");
+    }
+    assert_eq!((operator.asked(RETRIEVE).len(), operator.asked(FORWARDED).len()), (6, 10));
+    let (id, _) = open(10);
+    let send = |key: &str| gate_.bank(&format!("POST /v1/loans/{id}/code"), key, Value::Null);
+    operator.says(SEND, error(503, "UNAVAILABLE"));
+    for _ in 0..3 {
+        assert_eq!(send("again").problem(), "operator-away");
+    }
+    operator.says(SEND, ok(json!({"authenticationId": "ea0840f3-3663-4149-bd10-c7c6b8912105"})));
+    for _ in 0..8 {
+        // None of them counts towards a limit, and the key may be used again.
+        assert_eq!(send("again").problem(), "operator-away");
+    }
+    assert_eq!(operator.asked(SEND).len(), 3);
+    let mut http = Client::new(gate_.address);
+    let mut metric = |api: &str, how: &str| {
+        http.metric(&format!("qalqan_loans_operator_questions_total{{api=\"{api}\",how=\"{how}\"}}"))
+    };
+    assert_eq!(
+        (metric("one-time-password-sms", "away"), metric("one-time-password-sms", "resting")),
+        (3.0, 8.0)
+    );
+    assert!(metric("sim-swap", "resting") >= 5.0);
+    assert_eq!(metric("call-forwarding-signal", "resting"), 0.0);
+    let log = gate_.node.as_ref().unwrap().log();
+    assert_eq!(log.matches("one-time-password-sms: ").count(), 1, "said once: {log}");
+}
+
+/// One question tries whether it is there again; if not, it rests for twice as long.
+#[test]
+fn one_question_tries_an_operator_that_rested() {
+    let operator = Operator::new();
+    let gate_ = Gate::new(None, "", &format!("{}failures = 2\nrest-s = 5\n", operator.codes()));
+    let phone = "+77015559100";
+    let id = gate_.open("tries", loan(&iin(4300), phone, "1000"));
+    let send = || gate_.bank(&format!("POST /v1/loans/{id}/code"), "", Value::Null).status;
+    operator.says(SEND, error(503, "UNAVAILABLE"));
+    wait(
+        || {
+            assert_eq!(send(), 503);
+            operator.asked(SEND).len() == 3
+        },
+        || "two failures and the question that tries".to_owned(),
+    );
+    operator.says(SEND, ok(json!({"authenticationId": "ea0840f3-3663-4149-bd10-c7c6b8912105"})));
+    assert_eq!((send(), send(), operator.asked(SEND).len()), (503, 503, 3));
+    wait(|| send() == 202, || "the operator is asked again".to_owned());
+    assert_eq!((operator.asked(SEND).len(), send(), operator.asked(SEND).len()), (4, 202, 5));
+    operator.has_no_fault();
+}
+
 #[test]
 fn settings_that_cannot_work_are_refused() {
     let fine = "url = \"https://a.example/sim-swap/v2\"\ntoken-url = \"https://a.example/token\"\nclient-id = \"x\"\n\
@@ -339,6 +428,7 @@ fn settings_that_cannot_work_are_refused() {
         ("\"secret\"", "\"open\"", "chmod 600"),
         ("client-id = \"x\"\n", "", "missing field `client-id`"),
         ("client-id = \"x\"\n", "client-id = \"x\"\ntimeout-ms = 5\n", "timeout-ms is not between"),
+        ("client-id = \"x\"\n", "client-id = \"x\"\nrest-s = 0\n", "rest-s is not between"),
         ("client-id = \"x\"\n", "client-id = \"x\"\nca = \"open\"\n", "no certificate"),
         ("client-id = \"x\"\n", "client-id = \"x\"\nmore = 1\n", "unknown field `more`"),
         ("", "", "set phone-freshness = \"required\""),

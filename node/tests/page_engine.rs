@@ -1,14 +1,19 @@
 //! Faces judged by the engine on the node, from the reference photo to the loan: real models, real photographs, a real browser before
 //! which one photograph moves as it is asked to (`peers/person.js`).
 
-use crate::page::{Citizen, PAGE, code_in, link, word};
+use crate::page::{Citizen, PAGE, code_in, link, opened, word};
 use crate::page_face::{at_the_camera, picture};
 use crate::rig;
+
+use std::io::Write;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rig::browser::{Browser, Page};
 use rig::loans::{Gate, gate, iin, loan};
+use rig::postgres::Postgres;
 use serde_json::{Value, json};
 
 fn file(name: &str) -> Vec<u8> {
@@ -17,13 +22,13 @@ fn file(name: &str) -> Vec<u8> {
 }
 
 /// A gate with models. One thread and a debug build take their time, so a command has all it may have.
-fn gate_with_models() -> Gate {
+fn gate_with_models(postgres: Option<Postgres>) -> Gate {
     let models = rig::repository().join("target/faces");
     let table = format!(
         "living-face = \"required\"\n{PAGE}[loans.face]\nmodels = \"{}\"\nworkers = 2\ncommand-s = 30\n",
         models.display()
     );
-    Gate::with_files(&table, &[])
+    Gate::with_files(postgres, &table, &[])
 }
 
 #[track_caller]
@@ -41,7 +46,7 @@ fn person<'b>(browser: &'b Browser, gate: &Gate, token: &str) -> Page<'b> {
 
 #[test]
 fn a_face_is_compared_with_the_reference_photo() {
-    let gate_ = gate_with_models();
+    let gate_ = gate_with_models(None);
     let browser = Browser::start(&[]);
     let (own, phone) = (iin(940), "+77015553000");
     let id = gate_.open("face", loan(&own, phone, "1000"));
@@ -78,7 +83,7 @@ fn a_face_is_compared_with_the_reference_photo() {
 
 #[test]
 fn pictures_of_no_use_are_told_apart() {
-    let gate_ = gate_with_models();
+    let gate_ = gate_with_models(None);
     let (own, phone) = (iin(950), "+77015553010");
     reference(&gate_, &own, "obama2.jpg");
     let (id, citizen) = at_the_camera(&gate_, "useless", 950, phone);
@@ -118,6 +123,144 @@ fn pictures_of_no_use_are_told_apart() {
     let kept = Citizen { gate: &gate_, session: citizen.session.clone() }.state();
     assert_eq!(kept.json()["step"], "wait", "{kept:?}");
     let _: Value = kept.json();
+}
+
+/// `qalqan loan reference` with an IIN on standard input; gives whether it went well, and what it said.
+fn by_hand(gate: &Gate, arguments: &[&str], iin: &str) -> (bool, String) {
+    let mut command = rig::qalqan(gate.site.directory.path());
+    command.args(["loan", "reference"]).args(arguments).env("SUDO_USER", "aida").stdin(Stdio::piped());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // One that refuses its arguments reads nothing.
+    let _ = writeln!(child.stdin.take().unwrap(), "{iin}");
+    let output = child.wait_with_output().unwrap();
+    (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
+
+/// Beside a running node, which goes on with what was put or taken away.
+#[test]
+fn a_reference_photo_is_put_listed_and_removed_by_hand() {
+    for postgres in [None, Some(Postgres::start())] {
+        let gate_ = gate_with_models(postgres);
+        let own = iin(970);
+        let id = gate_.open("by-hand", loan(&own, "+77015553030", "1000"));
+        let reason = || gate(&gate_.look(&id), "living-face")["reason"].clone();
+        assert_eq!(reason(), "no-reference-photo");
+        for (name, bytes) in [("own.jpg", file("obama2.jpg")), ("none.jpg", b"GIF89a".to_vec())] {
+            gate_.site.write(name, bytes);
+        }
+        let wrong = format!("{}{}", &own[..11], (own.as_bytes()[11] - b'0' + 1) % 10);
+        for (arguments, iin, said) in [
+            (&["put", "nowhere.jpg"][..], &own, "nowhere.jpg: "),
+            (&["put", "none.jpg"], &own, "none.jpg: picture: not-a-picture"),
+            (&["put", "own.jpg"], &wrong, "IIN: "),
+            (&["put", "own.jpg"], &String::new(), "nothing was entered"),
+            (&["remove"], &own, "has no reference photo"),
+        ] {
+            let (is_well, told) = by_hand(&gate_, arguments, iin);
+            assert!(!is_well && told.contains(said) && told.lines().count() == 1, "{arguments:?}: {told}");
+            assert!(!told.contains(&own[..11]), "{told}");
+        }
+        assert!(by_hand(&gate_, &["put", "own.jpg", &own], "").1.contains("unexpected argument"));
+        let (is_well, told) = by_hand(&gate_, &["put", "own.jpg"], &own);
+        assert!(is_well && told.contains("fr_feature.onnx"), "{told}");
+        assert_eq!(reason(), "face-not-shown");
+        let (_, listed) = by_hand(&gate_, &["list"], "");
+        assert_eq!(listed.lines().count(), 1, "{listed}");
+        assert!(listed.contains(&format!("**********{} command-line:aida, ", &own[10..])), "{listed}");
+        assert!(listed.contains("no picture") && !listed.contains(&own[..11]), "{listed}");
+        // What is put by hand serves as what a portal sent, and the other way round.
+        assert!(by_hand(&gate_, &["remove"], &own).0);
+        assert_eq!(reason(), "no-reference-photo");
+        reference(&gate_, &own, "obama2.jpg");
+        assert!(by_hand(&gate_, &["list"], "").1.contains(" portal, "));
+        assert!(by_hand(&gate_, &["remove"], &own).0);
+
+        let looks = |more: &[&str]| gate_.site.ok(&[&["loan", "looks", "--limit", "100000"], more].concat());
+        let all = looks(&[]);
+        for (what, times) in [("reference-put", 1), ("reference-list", 2), ("reference-remove", 3)] {
+            let by = format!(" command-line:aida {what} ");
+            assert_eq!(all.lines().filter(|line| line.contains(&by)).count(), times, "{what}: {all}");
+        }
+        assert!(all.contains(" portal reference-put ") && !all.contains(&own), "{all}");
+        // From a moment on, that moment included.
+        let (time, _) = all
+            .lines()
+            .rfind(|line| line.contains(" portal reference-put "))
+            .unwrap()
+            .split_once(' ')
+            .unwrap();
+        let since = looks(&["--since", time]);
+        assert!(all.ends_with(&since) && since.lines().next().unwrap().starts_with(time), "{since}");
+        assert!(since.lines().count() < all.lines().count() && since.contains(" reference-list "), "{since}");
+        assert_eq!(looks(&["--since", "2100-01-01T00:00:00Z"]), "");
+        assert!(gate_.site.refused(&["loan", "looks", "--since", "noon"]).contains("--since noon: write "));
+    }
+}
+
+/// More pictures than the threads and their queue hold: each that finds no place is told so at once, and may come again.
+#[test]
+fn a_full_queue_of_pictures_is_said_plainly() {
+    let gate_ = gate_with_models(None);
+    let browser = Browser::start(&[]);
+    browser.allow_camera(&format!("http://{}", gate_.address));
+    let (own, phone) = (iin(960), "+77015553020");
+    reference(&gate_, &own, "obama2.jpg");
+    reference(&gate_, &iin(961), "obama2.jpg");
+    let (_, citizen) = at_the_camera(&gate_, "busy", 960, phone);
+    let id = gate_.open("busy-page", loan(&iin(961), "+77015553021", "1000"));
+    let page = opened(&browser, &gate_, &link(&gate_, &id, "+77015553021"));
+    page.press("#go");
+    page.enter("#code", &code_in(&gate_.text("+77015553021")));
+    page.wait_for_text(&word("kk", "face-title"));
+    let nonce = citizen.post("face", "").json()["nonce"].as_str().unwrap().to_owned();
+    let photo = file("obama.jpg");
+    let token = gate_.token("portal", &gate_.portal);
+    let other = json!({"iin": iin(962), "picture": STANDARD.encode(&photo)}).to_string();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Two threads look at pictures and four wait for each: sixteen at a time leave no place for long.
+        for _ in 0..16 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let kept = gate_.ask_as(&token, "POST /v1/references", "", &other);
+                    assert!(kept.status == 201 || kept.problem() == "faces-busy", "{kept:?}");
+                }
+            });
+        }
+        let _over = Over(&is_over);
+        let mut refused = None;
+        // A place may be free by chance; then another picture of the same person is sent.
+        for n in 0..50_u8 {
+            let answer = picture(&citizen, &nonce, &[&photo[..], &[n]].concat());
+            if answer.status == 503 {
+                refused = Some((n, answer));
+                break;
+            }
+        }
+        let (n, busy) = refused.expect("a queue that is full");
+        assert_eq!((busy.problem().as_str(), busy.header("retry-after")), ("faces-busy", Some("1")));
+        page.press("#camera-on");
+        page.wait_for_text(&word("kk", "again-busy"));
+        page.is_accessible();
+        is_over.store(true, Ordering::Relaxed);
+        // The very picture that found no place is taken when there is one.
+        let again = [&photo[..], &[n]].concat();
+        rig::wait(
+            || picture(&citizen, &nonce, &again).status == 200,
+            || "a place for the picture".to_owned(),
+        );
+    });
+    // The page goes on by itself: the made-up camera shows nobody.
+    page.wait_for_text(&word("kk", "again-no-face"));
+}
+
+/// Ends the flood also where the test fails.
+struct Over<'o>(&'o AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn image(bytes: &[u8]) -> image::DynamicImage {

@@ -1,7 +1,7 @@
 //! The camera step of the citizen's page, and the contract with a provider that judges faces: a real browser with Chromium's own
 //! made-up camera, pictures posted by hand, a provider that the test plays.
 
-use crate::page::{Citizen, PAGE, code_in, link, opened, word};
+use crate::page::{Citizen, PAGE, code_in, link, open, opened, word};
 use crate::rig;
 
 use std::io::{Read, Write};
@@ -13,7 +13,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rig::browser::Browser;
 use rig::http::{Answer, Client};
-use rig::loans::{Gate, gate, iin, loan};
+use rig::loans::{Gate, gate, iin, loan, text_of};
+use rig::postgres::Postgres;
 use serde_json::{Value, json};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -62,12 +63,12 @@ fn provider() -> Provider {
 }
 
 /// A gate that asks for faces, judged by a provider.
-fn gate_with(provider: &Provider, more: &str) -> Gate {
+fn gate_with(postgres: Option<Postgres>, provider: &Provider, more: &str) -> Gate {
     let table = format!(
         "living-face = \"required\"\n{PAGE}[loans.face]\nprovider = \"{}\"\nprovider-secret = \"faces.secret\"\n{more}",
         provider.url
     );
-    Gate::with_files(&table, &[("faces.secret", SECRET)])
+    Gate::with_files(postgres, &table, &[("faces.secret", SECRET)])
 }
 
 /// A citizen who entered his code: the face is awaited.
@@ -118,7 +119,7 @@ fn shown(citizen: &Citizen, from: u32) -> (Answer, Vec<Value>) {
 #[test]
 fn a_provider_judges_what_the_camera_took() {
     let provider = provider();
-    let gate_ = gate_with(&provider, "");
+    let gate_ = gate_with(None, &provider, "");
     let phone = "+77015552000";
     let (id, citizen) = at_the_camera(&gate_, "provider", 900, phone);
     // No answer, and one that is none of the contract, use no try up.
@@ -193,7 +194,7 @@ fn a_provider_judges_what_the_camera_took() {
 #[test]
 fn pictures_are_bound_to_their_session_and_time() {
     let provider = provider();
-    let mut gate_ = gate_with(&provider, "command-s = 3\nkeep-pictures-h = 1\n");
+    let mut gate_ = gate_with(None, &provider, "command-s = 3\nkeep-pictures-h = 1\n");
     {
         let (_, citizen) = at_the_camera(&gate_, "bound", 910, "+77015552010");
         let (_, other) = at_the_camera(&gate_, "other", 911, "+77015552011");
@@ -275,7 +276,7 @@ fn pictures_are_bound_to_their_session_and_time() {
 #[test]
 fn the_camera_step_is_said_plainly_and_a_refused_camera_can_be_allowed() {
     let provider = provider();
-    let gate_ = gate_with(&provider, "");
+    let gate_ = gate_with(None, &provider, "");
     let browser = Browser::start(&[]);
     let phone = "+77015552020";
     let id = gate_.open("camera", loan(&iin(920), phone, "1000"));
@@ -305,6 +306,57 @@ fn the_camera_step_is_said_plainly_and_a_refused_camera_can_be_allowed() {
     page.press("#camera-on");
     page.wait_for_text(&word("kk", "end-approved"));
     assert_eq!(gate_.look(&id)["state"], "approved");
+}
+
+/// A citizen's requests spread over two nodes: only the camera stays where it began.
+#[test]
+fn a_session_begun_on_one_node_ends_on_another() {
+    let provider = provider();
+    let first = gate_with(Some(Postgres::start()), &provider, "");
+    let second = first.beside();
+    let phone = "+77015552040";
+    let id = first.open("two-nodes", loan(&iin(940), phone, "1000"));
+    let made = second.bank(&format!("POST /v1/loans/{id}/link"), "", json!({})).json();
+    let token = made["url"].as_str().unwrap().rsplit_once('#').unwrap().1.to_owned();
+    // One link, opened at both at once: one has it.
+    let both: Vec<Answer> = std::thread::scope(|scope| {
+        let both = [&first, &second].map(|gate| scope.spawn(|| open(gate, &token)));
+        both.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let mut statuses: Vec<u16> = both.iter().map(|answer| answer.status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 409], "{both:?}");
+    let session = both.iter().find(|answer| answer.status == 201).unwrap().json()["session"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let at = |gate| Citizen { gate, session: session.clone() };
+    let (here, there) = (at(&first), at(&second));
+    assert_eq!(here.post("code", "").status, 202);
+    // Either node may lay the text into its spool.
+    let entered = json!({"code": code_in(&text_of(&[&first, &second], phone))}).to_string();
+    // Two answers at once, one at each node: one counts.
+    let both: Vec<Answer> = std::thread::scope(|scope| {
+        let both = [&here, &there].map(|citizen| scope.spawn(|| citizen.post("enter", &entered)));
+        both.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let mut statuses: Vec<u16> = both.iter().map(|answer| answer.status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 409], "{both:?}");
+    assert_eq!(
+        (&here.state().json()["step"], &there.state().json()["step"]),
+        (&json!("face"), &json!("face"))
+    );
+    // Pictures go to the node that began; another says so, and uses nothing up.
+    let nonce = here.post("face", "").json()["nonce"].as_str().unwrap().to_owned();
+    assert_eq!(picture(&there, &nonce, &jpeg(1)).problem(), "no-face-session");
+    assert_eq!(picture(&here, &nonce, &jpeg(2)).json()["seen"], 1);
+    provider.answers.send((200, json!({"outcome": "matched"}))).unwrap();
+    assert_eq!(shown(&here, 940_000).0.json()["judged"], "matched");
+    let seen = there.state().json();
+    assert_eq!(seen["state"], "approved", "{seen}");
+    assert_eq!(second.look(&id)["state"], "approved");
+    assert_eq!(there.post("deny", "").problem(), "wrong-state");
 }
 
 #[test]

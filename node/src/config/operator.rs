@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use exchange::BreakerLimits;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -21,6 +22,8 @@ pub struct OperatorTable {
     pub client_secret: Spanned<String>,
     pub ca: Option<Spanned<PathBuf>>,
     pub timeout_ms: Option<Spanned<u64>>,
+    pub failures: Option<Spanned<u64>>,
+    pub rest_s: Option<Spanned<u64>>,
 }
 
 /// What `env:NAME` stands for, or the text itself.
@@ -53,6 +56,9 @@ impl Reader<'_> {
             }))
         });
         let timeout_ms = self.bounded("timeout-ms", table.timeout_ms.as_ref(), 3000, 100..=30_000);
+        let failures = self.bounded("failures", table.failures.as_ref(), 10, 1..=1000);
+        let rest_s = self.bounded("rest-s", table.rest_s.as_ref(), 10, 1..=60);
+        let breaker = BreakerLimits { failures: failures as u32, rest_ms: rest_s as i64 * 1000 };
         let settings = Settings {
             url: table.url.get_ref().clone(),
             token_url: table.token_url.clone(),
@@ -63,6 +69,7 @@ impl Reader<'_> {
                 None => None,
             },
             timeout: Duration::from_millis(timeout_ms),
+            breaker,
         };
         if settings.client_secret.is_empty() {
             self.faults.at(Some(table.client_secret.span()), "client-secret is empty");

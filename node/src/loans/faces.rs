@@ -175,7 +175,7 @@ impl Faces {
             return Ok(Next::Told(json!({"again": PictureFault::NotAPicture})));
         }
         let seen = match &self.pool {
-            Some(pool) => match pool.see(jpeg.clone()).await? {
+            Some(pool) => match pool.see(jpeg.clone()).await.inspect_err(|_| self.forget(&jpeg))? {
                 Ok(seen) => Some(seen),
                 Err(fault) => {
                     count(&self.counts.picture_faults[fault as usize]);
@@ -271,7 +271,7 @@ impl Faces {
 
     /// No picture counts twice, in whatever session.
     fn note(&self, jpeg: &[u8]) -> Result<(), Problem> {
-        let hash: [u8; 16] = sha256(jpeg)[..16].try_into().expect("16 bytes");
+        let hash = hash(jpeg);
         let mut came = locked(&self.came);
         if !came.0.insert(hash) {
             return Err(Problem::new(
@@ -287,6 +287,19 @@ impl Faces {
         }
         Ok(())
     }
+
+    /// A picture that nobody looked at may be sent again.
+    fn forget(&self, jpeg: &[u8]) {
+        let hash = hash(jpeg);
+        let mut came = locked(&self.came);
+        if came.0.remove(&hash) {
+            came.1.retain(|other| *other != hash);
+        }
+    }
+}
+
+fn hash(jpeg: &[u8]) -> [u8; 16] {
+    sha256(jpeg)[..16].try_into().expect("16 bytes")
 }
 
 impl FaceSession {

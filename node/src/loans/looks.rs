@@ -8,12 +8,11 @@ use super::store::{Fault, Store, Unit};
 type Result<T> = std::result::Result<T, Fault>;
 
 impl Store {
-    /// Who looked at what, the newest last.
-    pub async fn looks(&self, limit: i64) -> Result<Vec<(i64, String, String, String)>> {
-        let rows = sqlx::query("SELECT at_ms, who, what, subject FROM look ORDER BY at_ms DESC LIMIT $1")
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await?;
+    /// Who looked at what from a moment on, the newest last.
+    pub async fn looks(&self, since_ms: i64, limit: i64) -> Result<Vec<(i64, String, String, String)>> {
+        let select =
+            "SELECT at_ms, who, what, subject FROM look WHERE at_ms >= $1 ORDER BY at_ms DESC LIMIT $2";
+        let rows = sqlx::query(select).bind(since_ms).bind(limit).fetch_all(&self.pool).await?;
         let read = |row: &AnyRow| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
         rows.iter().rev().map(read).collect()
     }

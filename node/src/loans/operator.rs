@@ -2,13 +2,16 @@
 //! `POST` with JSON.
 //!
 //! One deadline holds for a question with all that belongs to it. A token is kept until shortly before its end; one that the
-//! API refuses (401) is replaced once. No redirect is followed: it could lead a phone number to somebody else.
+//! API refuses (401) is replaced once. No redirect is followed: it could lead a phone number to somebody else. After failures
+//! in a row it is not asked for a while, so that nobody waits for an operator that is away.
 
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use exchange::{Breaker, BreakerLimits};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Certificate, Response, StatusCode, Url};
 use serde_json::Value;
@@ -16,6 +19,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::time::timeout;
 
 use super::store::new_id;
+use crate::store::now_ms;
 
 /// Questions at a time; those beyond wait within their deadline.
 const MOST: usize = 32;
@@ -68,6 +72,8 @@ pub struct Settings {
     /// Authorities to trust, in PEM; none: those of the system.
     pub ca: Option<Vec<u8>>,
     pub timeout: Duration,
+    /// When it is not asked for a while.
+    pub breaker: BreakerLimits,
 }
 
 /// The client.
@@ -80,6 +86,7 @@ pub struct Api {
     credentials: HeaderValue,
     token: Mutex<Option<(HeaderValue, Instant)>>,
     places: Semaphore,
+    breaker: std::sync::Mutex<Breaker>,
 }
 
 /// Why there is no answer.
@@ -89,6 +96,8 @@ pub enum Fault {
     Said { status: u16, code: String, retry_s: Option<u64> },
     /// Nothing came that the API can say; whether the question was acted on is known where it was never sent.
     Away { what: String, was_sent: bool },
+    /// It was not asked, for it has failed too often, and will not be for so many ms.
+    Resting { for_ms: i64 },
 }
 
 impl Fault {
@@ -110,7 +119,13 @@ impl Fault {
         match self {
             Fault::Said { status, code, .. } => format!("it said {status} {}", code.escape_debug()),
             Fault::Away { what, .. } => what.clone(),
+            Fault::Resting { for_ms } => format!("it is not asked for {for_ms} ms, after failures"),
         }
+    }
+
+    /// Whether nothing is to be hoped for from another question now.
+    fn is_failure(&self) -> bool {
+        matches!(self, Fault::Away { .. } | Fault::Said { status: 500.., .. })
     }
 }
 
@@ -157,13 +172,23 @@ impl Api {
             credentials,
             token: Mutex::new(None),
             places: Semaphore::new(MOST),
+            breaker: std::sync::Mutex::new(Breaker::new(settings.breaker)),
         })
     }
 
     /// Asks one operation. An answer without a body is null.
     pub async fn ask(&self, operation: &str, body: &Value) -> Result<Value, Fault> {
+        let breaker = || self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        if !breaker().may_ask(now_ms()) {
+            return Err(Fault::Resting { for_ms: breaker().rests_ms(now_ms()) });
+        }
         let asked = timeout(self.timeout, self.asked(operation, body)).await;
-        asked.unwrap_or_else(|_| Err(Fault::broken("no answer in time")))
+        let asked = asked.unwrap_or_else(|_| Err(Fault::broken("no answer in time")));
+        match asked.as_ref().is_err_and(Fault::is_failure) {
+            true => breaker().failed(now_ms()),
+            false => breaker().answered(now_ms()),
+        }
+        asked
     }
 
     async fn asked(&self, operation: &str, body: &Value) -> Result<Value, Fault> {
@@ -227,10 +252,12 @@ pub enum How {
     Refused,
     /// No answer that helps: it is away, busy, or set up otherwise than this node.
     Away,
+    /// Not asked, for it was away.
+    Resting,
 }
 
 impl How {
-    pub const ALL: [How; 3] = [How::Answered, How::Refused, How::Away];
+    pub const ALL: [How; 4] = [How::Answered, How::Refused, How::Away, How::Resting];
 
     pub fn of(service: Service, fault: Option<&Fault>) -> How {
         match fault {
@@ -244,6 +271,7 @@ impl How {
                 How::Refused
             }
             Some(Fault::Said { status: 422, code, .. }) if code == "SERVICE_NOT_APPLICABLE" => How::Refused,
+            Some(Fault::Resting { .. }) => How::Resting,
             Some(_) => How::Away,
         }
     }
@@ -253,6 +281,7 @@ impl How {
             How::Answered => "answered",
             How::Refused => "refused",
             How::Away => "away",
+            How::Resting => "resting",
         }
     }
 }
@@ -260,15 +289,15 @@ impl How {
 /// Questions by service and how they went.
 #[derive(Default)]
 pub struct Operators {
-    counts: [[AtomicU64; 3]; 3],
-    is_away: [AtomicBool; 3],
+    counts: [[AtomicU64; How::ALL.len()]; Service::ALL.len()],
+    is_away: [AtomicBool; Service::ALL.len()],
 }
 
 impl Operators {
     /// Whether this is the first of a service's failures since it last answered.
     pub fn count(&self, service: Service, how: How) -> bool {
         self.counts[service as usize][how as usize].fetch_add(1, Ordering::Relaxed);
-        let is_away = how == How::Away;
+        let is_away = matches!(how, How::Away | How::Resting);
         !self.is_away[service as usize].swap(is_away, Ordering::Relaxed) && is_away
     }
 

@@ -127,7 +127,8 @@ impl Office {
                 }
                 Err(fault) => {
                     let again_ms = now_ms + pause_ms(*service, fault, known.tries);
-                    Asked { again_ms, tries: known.tries + 1, ..known }
+                    let was_tried = !matches!(fault, Fault::Resting { .. });
+                    Asked { again_ms, tries: known.tries + i64::from(was_tried), ..known }
                 }
             };
             round.unit.keep_asked(phone, *service, kept).await?;
@@ -173,6 +174,7 @@ fn pause_ms(service: Service, fault: &Fault, tries: i64) -> i64 {
         Fault::Said { retry_s: Some(after_s), .. } => {
             (after_s.saturating_mul(1000) as i64).clamp(first_ms, LATER_MS)
         }
+        Fault::Resting { for_ms } => (*for_ms).max(first_ms),
         fault if How::of(service, Some(fault)) == How::Refused => LATER_MS,
         _ => pause_ms,
     }

@@ -3,7 +3,7 @@
 //!
 //! Of a picture its numbers (an embedding) are made at once; the picture itself is kept only where the configuration says for
 //! how long. Numbers belong to the model that made them: after another model came, they are made again from kept pictures,
-//! or the photo is asked for anew.
+//! or the photo is asked for anew. They come by HTTP or by `qalqan loan reference`.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::Row;
 
 use super::faces::Faces;
+use super::office::turn_of;
 use super::store::{Fault, Store, Unit, new_id, seal};
+use super::view;
 use crate::http::Problem;
 
 pub(super) const TABLES: &[&str] = &[
@@ -71,6 +73,79 @@ impl Kept {
     }
 }
 
+/// A reference photo as it is listed: of its person the last digits.
+pub struct ReferenceSeen {
+    pub iin: String,
+    pub at_ms: i64,
+    pub client: String,
+    pub model: String,
+    /// Until when the picture is kept.
+    pub picture_until_ms: Option<i64>,
+}
+
+/// At the command line, where no office is: who did it is recorded as a look.
+impl Store {
+    pub async fn put_reference(
+        &self,
+        vault: &Vault,
+        who: &str,
+        iin: &str,
+        reference: &Reference,
+        now_ms: i64,
+    ) -> Result<(), Fault> {
+        let mut unit = self.of_person(vault, iin).await?;
+        unit.keep_reference(iin, who, reference, now_ms).await?;
+        unit.changed_by_hand(who, "reference-put", iin, now_ms).await?;
+        unit.commit().await
+    }
+
+    /// Whether there was one.
+    pub async fn remove_reference(
+        &self,
+        vault: &Vault,
+        who: &str,
+        iin: &str,
+        now_ms: i64,
+    ) -> Result<bool, Fault> {
+        let mut unit = self.of_person(vault, iin).await?;
+        let was_there = unit.drop_reference(iin).await?;
+        unit.changed_by_hand(who, "reference-remove", iin, now_ms).await?;
+        unit.commit().await?;
+        Ok(was_there)
+    }
+
+    /// The newest so many, the newest last.
+    pub async fn references(
+        &self,
+        vault: &Vault,
+        who: &str,
+        limit: i64,
+        now_ms: i64,
+    ) -> Result<Vec<ReferenceSeen>, Fault> {
+        let mut unit = self.begin(vault).await?;
+        let select = "SELECT sealed, at_ms, client, model, picture_until_ms FROM reference ORDER BY at_ms DESC LIMIT $1";
+        let mut seen = Vec::new();
+        for row in sqlx::query(select).bind(limit).fetch_all(&mut *unit.tx).await? {
+            let kept = Kept::open(vault, &row.try_get::<String, _>(0)?);
+            seen.push(ReferenceSeen {
+                iin: view::masked_iin(kept.as_ref().map_or("", |kept| &kept.iin)),
+                at_ms: row.try_get(1)?,
+                client: row.try_get(2)?,
+                model: row.try_get(3)?,
+                picture_until_ms: row.try_get(4)?,
+            });
+        }
+        unit.look(who, "reference-list", "all", now_ms).await?;
+        unit.commit().await?;
+        seen.reverse();
+        Ok(seen)
+    }
+
+    async fn of_person<'v>(&self, vault: &'v Vault, iin: &str) -> Result<Unit<'v>, Fault> {
+        self.begin_in_turn(vault, &[turn_of(vault, iin)]).await
+    }
+}
+
 impl Store {
     /// Seals again what stands under another key than the one in force; gives how many rows it changed.
     pub(super) async fn rotate_faces(&self, vault: &Vault) -> Result<u64, String> {
@@ -119,6 +194,17 @@ impl Store {
 const ABOUT: &str = "reference";
 
 impl Unit<'_> {
+    /// Records it, and has a node judge the gates of the person's applications again.
+    async fn changed_by_hand(&mut self, who: &str, what: &str, iin: &str, now_ms: i64) -> Result<(), Fault> {
+        let person = self.vault.mac(Use::Index, iin.as_bytes());
+        self.look(who, what, &person, now_ms).await?;
+        for id in self.under_way(iin).await? {
+            let update = sqlx::query("UPDATE application SET due_ms = $1 WHERE id = $2");
+            update.bind(now_ms).bind(id).execute(&mut *self.tx).await?;
+        }
+        Ok(())
+    }
+
     /// Whether there is one that a model's numbers can be compared with.
     pub(super) async fn has_reference(&mut self, iin: &str, model: &str) -> Result<bool, Fault> {
         for person in self.vault.macs(Use::Index, iin.as_bytes()) {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::http::{Answer, Client, site};
 use super::postgres::Postgres;
-use super::{Node, Site, qalqan, wait};
+use super::{Node, Site, free_port, qalqan, wait};
 
 /// A loan gate, a bank and a portal of citizens.
 pub struct Gate {
@@ -32,8 +32,8 @@ impl Gate {
     }
 
     /// With secret files beside the configuration.
-    pub fn with_files(more: &str, files: &[(&str, &str)]) -> Gate {
-        Gate::made(None, "", more, files, SPOOLED)
+    pub fn with_files(postgres: Option<Postgres>, more: &str, files: &[(&str, &str)]) -> Gate {
+        Gate::made(postgres, "", more, files, SPOOLED)
     }
 
     /// A gate whose texts go another way: a line of `[loans]`, or a table behind it. `smpp.toml` are an SMSC's credentials.
@@ -98,6 +98,34 @@ impl Gate {
         gate
     }
 
+    /// Another node on this one's PostgreSQL, with the same keys and clients.
+    pub fn beside(&self) -> Gate {
+        let site = Site { directory: tempfile::tempdir().expect("a directory"), port: free_port() };
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let configured = self.site.read("qalqan.toml");
+        let configured = configured
+            .replace(&format!("127.0.0.1:{}\"", self.site.port), &format!("127.0.0.1:{}\"", site.port));
+        site.write("qalqan.toml", configured.replace(&self.address.to_string(), &address.to_string()));
+        for file in std::fs::read_dir(self.site.directory.path())
+            .unwrap()
+            .flatten()
+            .filter(|file| file.path().is_file())
+        {
+            let to = site.path(&file.file_name().to_string_lossy());
+            if !to.exists() {
+                // With its mode: keys are nobody else's.
+                std::fs::copy(file.path(), to).unwrap();
+            }
+        }
+        std::fs::create_dir(site.path(SPOOL)).unwrap();
+        let node = Some(site.serve());
+        let (bank, webhook_secret, portal) =
+            (self.bank.clone(), self.webhook_secret.clone(), self.portal.clone());
+        let gate = Gate { site, address, node, bank, webhook_secret, portal, postgres: None };
+        gate.wait_until_calls_are_known();
+        gate
+    }
+
     /// A node that has just started reads its journal first; until then loans wait.
     fn wait_until_calls_are_known(&self) {
         let signal = || self.bank("POST /v1/signals/scam", "", json!({"phone": "+77010000000"})).json();
@@ -149,21 +177,7 @@ impl Gate {
     /// The next text to a phone, once it lies in the spool; it is taken away.
     #[track_caller]
     pub fn text(&self, phone: &str) -> String {
-        let mut found = None;
-        let look = || {
-            for entry in std::fs::read_dir(self.site.path(SPOOL)).unwrap().flatten() {
-                let is_whole = !entry.file_name().to_string_lossy().starts_with('.');
-                let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
-                if is_whole && text.starts_with(&format!("To: {}\n", phone.trim_start_matches('+'))) {
-                    std::fs::remove_file(entry.path()).unwrap();
-                    found = Some(text);
-                    return true;
-                }
-            }
-            false
-        };
-        wait(look, || format!("a text to {phone}"));
-        found.unwrap()
+        text_of(&[self], phone)
     }
 
     /// Sends a code and reads it from its text.
@@ -230,6 +244,28 @@ impl Gate {
         self.node = Some(Node::start(command.arg("serve"), self.site.port));
         self.wait_until_calls_are_known();
     }
+}
+
+/// The next text to a phone in the spool of one of these nodes; it is taken away.
+#[track_caller]
+pub fn text_of(gates: &[&Gate], phone: &str) -> String {
+    let to = format!("To: {}\n", phone.trim_start_matches('+'));
+    let mut found = None;
+    let look = || {
+        for entry in gates.iter().flat_map(|gate| std::fs::read_dir(gate.site.path(SPOOL)).unwrap().flatten())
+        {
+            let is_whole = !entry.file_name().to_string_lossy().starts_with('.');
+            let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+            if is_whole && text.starts_with(&to) {
+                std::fs::remove_file(entry.path()).unwrap();
+                found = Some(text);
+                return true;
+            }
+        }
+        false
+    };
+    wait(look, || format!("a text to {phone}"));
+    found.unwrap()
 }
 
 /// An IIN by the rule of the law.
