@@ -23,4 +23,5 @@ mod page_face;
 mod proxy_asking;
 mod rig;
 mod smpp;
+mod smpp_breaks;
 mod traces;

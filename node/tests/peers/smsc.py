@@ -53,6 +53,8 @@ class Smsc:
             while True:
                 head = await reader.readexactly(4)
                 raw = head + await reader.readexactly(int.from_bytes(head, "big") - 4)
+                # Of several that are bound, whoever spoke last is spoken to.
+                self.writer = writer
                 pdu = smpp.parse_pdu(raw, client=self, allow_unknown_opt_params=True)
                 if not self.take(pdu, raw):
                     break
