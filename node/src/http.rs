@@ -232,12 +232,10 @@ impl Desk {
             return Err(Problem::new(Kind::NotFound, what));
         }
         match route {
-            Route::Loans
-            | Route::Token
-            | Route::Bans
-            | Route::Signals
-            | Route::Phones
-            | Route::References => return self.lending(route, request).await,
+            Route::Loans | Route::Bans | Route::Signals | Route::Phones | Route::References => {
+                return self.lending(route, request).await;
+            }
+            Route::Token => return self.token(request).await,
             Route::Confirm => return self.confirm(request, peer).await,
             Route::OneTimePassword => return Ok(self.one_time_password(request).await),
             _ => {}
@@ -443,6 +441,14 @@ fn refusal(route: Route, problem: &Problem) -> Answer {
     if let Some((name, value)) = more {
         answer.headers_mut().insert(name, HeaderValue::from_static(value));
     }
+    answer
+}
+
+/// 405 where a route's methods depend on what is behind it.
+fn wrong_method(route: Route, methods: &'static str) -> Answer {
+    let problem = Problem::new(Kind::MethodNotAllowed, format!("this takes {methods}"));
+    let mut answer = refusal(route, &problem);
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
     answer
 }
 

@@ -9,8 +9,10 @@
 pub mod capture;
 pub mod case_commands;
 pub mod check;
+pub mod clients;
 pub mod config;
 pub mod connections;
+mod database;
 pub mod demo;
 pub mod door;
 pub mod exchange;

@@ -3,11 +3,9 @@
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::http::{Answer, Client, site};
+use super::http::{Answer, Client, site, token};
 use super::postgres::Postgres;
 use super::{Node, Site, qalqan, wait};
 
@@ -104,15 +102,7 @@ impl Gate {
     }
 
     pub fn token(&self, id: &str, secret: &str) -> String {
-        let basic = STANDARD.encode(format!("{id}:{secret}"));
-        let head = format!(
-            "POST /oauth2/token HTTP/1.1\r\nAuthorization: Basic {basic}\r\n\
-             Content-Type: application/x-www-form-urlencoded"
-        );
-        let answer = Client::new(self.address).ask(&head, "grant_type=client_credentials");
-        assert_eq!((answer.status, answer.header("cache-control")), (200, Some("no-store")), "{answer:?}");
-        assert_eq!(answer.json()["token_type"], "Bearer");
-        answer.json()["access_token"].as_str().unwrap().to_owned()
+        token(self.address, id, secret)
     }
 
     pub fn ask_as(&self, token: &str, what: &str, key: &str, body: &str) -> Answer {
