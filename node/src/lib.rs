@@ -8,6 +8,7 @@
 
 pub mod capture;
 pub mod case_commands;
+pub mod casework;
 pub mod check;
 pub mod clients;
 pub mod config;

@@ -21,6 +21,7 @@ mod page;
 mod page_engine;
 mod page_face;
 mod proxy_asking;
+mod register;
 mod rig;
 mod smpp;
 mod traces;

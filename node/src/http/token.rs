@@ -13,17 +13,19 @@ use crate::clients::{self, Issuer, TOKEN_S};
 use crate::store::now_ms;
 
 impl Desk {
-    /// A token of the loan gate.
+    /// A token of the loan gate or of the register.
     pub(super) async fn token(&self, request: Request<Incoming>) -> Result<Answer, Problem> {
         let (head, body) = request.into_parts();
         if head.method != Method::POST {
             return Ok(wrong_method(Route::Token, "POST"));
         }
         let setup = self.setup();
-        let loans = setup.loans.as_deref().filter(|_| self.loans.is_some());
-        let issuers: Vec<&dyn Issuer> = loans.map(|loans| loans as &dyn Issuer).into_iter().collect();
+        let loans = setup.loans.as_deref().filter(|_| self.loans.is_some()).map(|loans| loans as &dyn Issuer);
+        let case =
+            setup.casework.as_deref().filter(|_| self.casework.is_some()).map(|case| case as &dyn Issuer);
+        let issuers: Vec<&dyn Issuer> = loans.into_iter().chain(case).collect();
         if issuers.is_empty() {
-            let what = "this node is no loan gate: configure [loans]";
+            let what = "this node is no loan gate and has no register: configure [loans] or [casework]";
             return Err(Problem::new(Kind::NotConfigured, what));
         }
         let body = read(body, UNKNOWN_BODY, setup.http.body).await?;

@@ -8,6 +8,7 @@ pub mod loans;
 pub mod nats;
 pub mod operator;
 pub mod postgres;
+pub mod register;
 pub mod smsc;
 
 use std::fs;
