@@ -126,6 +126,8 @@ impl Reader<'_> {
         let is_allowed = match self.role {
             Role::Auditor => false,
             Role::Operator | Role::Bank => place.outside == Some(self.id),
+            // A report is of no unit yet.
+            Role::Investigator | Role::Head if matches!(act, Act::SeeReport | Act::CheckReport) => true,
             Role::Investigator | Role::Head => self.units.hold(place.unit) || place.assigned == Some(self.id),
         };
         match self.role {
@@ -150,7 +152,8 @@ mod tests {
         let see = |reader: Reader| reader.may(Act::SeeFact, Some(fact));
         assert_eq!(see(reader(Role::Investigator, "aigul", &almaty)), Right::Refused);
         assert_eq!(see(reader(Role::Investigator, "ivan", &almaty)), Right::Allowed);
-        assert_eq!(see(reader(Role::Investigator, "aigul", &Units::parse("almaty astana"))), Right::Allowed);
+        let both = Units::parse("almaty astana");
+        assert_eq!(see(reader(Role::Investigator, "aigul", &both)), Right::Allowed);
         assert_eq!(see(reader(Role::Head, "head", &Units::All)), Right::Allowed);
         assert_eq!(see(reader(Role::Auditor, "auditor", &Units::All)), Right::Refused);
         assert_eq!(see(reader(Role::Bank, "ivan", &Units::All)), Right::Refused);
@@ -167,6 +170,13 @@ mod tests {
         assert_eq!(operator.may(Act::AnswerRequest, Some(to("alpha"))), Right::Allowed);
         assert_eq!(operator.may(Act::SeeRequest, Some(to("beta"))), Right::Hidden);
         assert_eq!(operator.may(Act::SeeRequest, None), Right::Hidden);
+        // What it reported is its own and the police's.
+        let report = Place { outside: Some("alpha"), ..Place::default() };
+        let almaty = Units::parse("almaty");
+        let aigul = Reader { id: "aigul", role: Role::Investigator, units: &almaty };
+        assert_eq!(operator.may(Act::SeeReport, Some(report)), Right::Allowed);
+        assert_eq!(aigul.may(Act::CheckReport, Some(report)), Right::Allowed);
+        assert_eq!(operator.may(Act::CheckReport, Some(report)), Right::Refused);
     }
 
     proptest! {
@@ -182,9 +192,11 @@ mod tests {
             if right == Right::Allowed {
                 prop_assert!(role != Role::Auditor);
                 prop_assert!(reader.may_ever(act));
-                let inside = units.hold(&unit) || assigned.as_deref() == Some("x");
+                let is_report = matches!(act, Act::SeeReport | Act::CheckReport);
+                let inside = is_report || units.hold(&unit) || assigned.as_deref() == Some("x");
                 let police = matches!(role, Role::Investigator | Role::Head);
-                prop_assert!(if police { inside } else { outside.as_deref() == Some("x") });
+                let is_his = if police { inside } else { outside.as_deref() == Some("x") };
+                prop_assert!(is_his);
             }
             // A head may whatever an investigator of the same units may.
             let head = Reader { role: Role::Head, ..reader };

@@ -4,6 +4,7 @@
 
 pub mod asked;
 mod clients;
+mod confirmed;
 mod events;
 mod facts;
 mod groups;
@@ -13,6 +14,9 @@ mod index;
 mod looks;
 mod office;
 mod persons;
+mod reports;
+mod requests;
+mod seizures;
 mod store;
 
 use std::io;
@@ -31,6 +35,7 @@ use crate::http::{Kind, Problem};
 
 pub use asked::{Asked, Command};
 pub use clients::{Client, Clients, SCOPE, add as add_client};
+pub use confirmed::Confirmation;
 pub use import::{Imported, import_file};
 pub use looks::{Look, looks};
 pub use store::Store;

@@ -22,6 +22,8 @@ mod page_engine;
 mod page_face;
 mod proxy_asking;
 mod register;
+mod register_links;
+mod register_work;
 mod rig;
 mod smpp;
 mod traces;

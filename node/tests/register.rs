@@ -7,14 +7,9 @@ use std::time::Duration;
 
 use rig::http::Client;
 use rig::loans::iin;
-use rig::postgres::Postgres;
+use rig::postgres::on_each_store;
 use rig::register::Register;
 use serde_json::{Value, json};
-
-fn on_each_store(test: impl Fn(Option<Postgres>)) {
-    test(None);
-    test(Some(Postgres::start()));
-}
 
 const HEAD: &str = "number,type,when,region,unit,damage,recovered,victim_iin,victim_phone,phone,card\n";
 
@@ -35,7 +30,7 @@ fn three() -> String {
 #[test]
 fn a_file_is_taken_whole_or_not_at_all() {
     on_each_store(|postgres| {
-        let register = Register::new(postgres, "");
+        let register = Register::new(postgres);
         let wrong = format!(
             "{HEAD}1,bank-call,2023-11-15,,,,,,,call me,\n2,theft,yesterday,,,,,,,,\n3,other,2023-11-15,,,,,,,,"
         );
@@ -93,7 +88,7 @@ fn a_file_is_taken_whole_or_not_at_all() {
 #[test]
 fn facts_are_found_however_an_identifier_is_written() {
     on_each_store(|postgres| {
-        let register = Register::new(postgres, "");
+        let register = Register::new(postgres);
         assert_eq!(register.import("chief", "", &three()).status, 201);
         let by = |search: Value| {
             let found = register.found("chief", search);
@@ -144,7 +139,7 @@ fn facts_are_found_however_an_identifier_is_written() {
 #[test]
 fn each_sees_what_is_his_and_every_look_is_recorded() {
     on_each_store(|postgres| {
-        let mut register = Register::new(postgres, "");
+        let mut register = Register::new(postgres);
         assert_eq!(register.import("chief", "", &three()).status, 201);
         let all = register.found("chief", json!({}));
         let id = |n: usize| all[n]["id"].as_i64().unwrap();
@@ -242,7 +237,7 @@ fn each_sees_what_is_his_and_every_look_is_recorded() {
 #[test]
 fn what_is_changed_says_who_and_when_and_why() {
     on_each_store(|postgres| {
-        let register = Register::new(postgres, "");
+        let register = Register::new(postgres);
         assert_eq!(register.import("chief", "", &three()).status, 201);
         let fact = format!("facts/{}", register.found("aigul", json!({}))[0]["id"]);
         let state = |who: &str, state: &str, why: &str| {
@@ -280,9 +275,9 @@ fn what_is_changed_says_who_and_when_and_why() {
 
 #[test]
 fn a_node_killed_in_mid_import_has_taken_all_or_nothing() {
-    const FACTS: usize = 3000;
+    const FACTS: usize = 6000;
     on_each_store(|postgres| {
-        let mut register = Register::new(postgres, "");
+        let mut register = Register::new(postgres);
         let mut outcomes = [0, 0];
         for round in 0..6_u64 {
             let mut csv = HEAD.to_owned();
@@ -304,7 +299,7 @@ fn a_node_killed_in_mid_import_has_taken_all_or_nothing() {
             match round {
                 5 => assert_eq!(asking.join().unwrap(), Some(201)),
                 _ => {
-                    std::thread::sleep(Duration::from_millis(20 + 130 * round));
+                    std::thread::sleep(Duration::from_millis(20 + 110 * round));
                     register.crash();
                     let answered = asking.join().unwrap();
                     register.start();

@@ -1,6 +1,6 @@
 //! What is asked of the register, as bodies say it.
 
-use ::casework::{FactKind, IdentifierKind, PersonKind, Proceedings};
+use ::casework::{FactKind, IdentifierKind, ItemKind, PersonKind, Proceedings};
 use hyper::body::Bytes;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -32,6 +32,22 @@ pub enum Command {
     Person(i64),
     AddIdentifiers(i64, MoreIdentifiers),
     SearchPersons(PersonSearch),
+    KeepSeizure(NewSeizure),
+    Seizure(i64),
+    HandOver(i64, HandedOver),
+    MakeRequest(NewRequest),
+    Requests,
+    Request(i64),
+    AnswerRequest(i64, RequestAnswer),
+    Report(NewReport),
+    Reports,
+    SeeReport(i64),
+    CheckReport(i64, ReportCheck),
+    PassOn(i64, ReportPassed),
+    /// Whether it is confirmed, or that is taken back.
+    Confirm(IdentifierConfirmed, bool),
+    /// Those behind a place.
+    Confirmations(i64),
     Looks {
         since_ms: i64,
         limit: i64,
@@ -177,4 +193,114 @@ pub struct PersonSearch {
     pub iin: Option<String>,
     #[serde(default)]
     pub identifier: Option<CaseIdentifier>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewSeizure {
+    /// laptop, phone, gsm-gateway, sim, network-equipment, storage, other.
+    #[schema(value_type = String)]
+    pub item: ItemKind,
+    #[serde(default)]
+    pub serials: Vec<String>,
+    pub place: String,
+    /// RFC 3339.
+    pub time: String,
+    /// Who took it.
+    pub by: String,
+    #[serde(default)]
+    pub fact: Option<i64>,
+    /// May be left out by who works in one unit.
+    #[serde(default)]
+    pub unit: Option<String>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HandedOver {
+    /// Who has it.
+    pub from: String,
+    pub to: String,
+    pub place: String,
+    pub why: String,
+    /// RFC 3339.
+    pub time: String,
+}
+
+lending::names! {
+    /// What an operator or a bank is asked for.
+    RequestKind {
+        Freeze = "freeze",
+        SubscriberData = "subscriber-data",
+        CallRecords = "call-records",
+    }
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewRequest {
+    /// The client of an operator or a bank.
+    pub to: String,
+    /// freeze, subscriber-data, call-records.
+    #[schema(value_type = String)]
+    pub kind: RequestKind,
+    pub text: String,
+    #[serde(default)]
+    pub identifier: Option<CaseIdentifier>,
+    #[serde(default)]
+    pub fact: Option<i64>,
+    /// Where no fact is named; may be left out by who works in one unit.
+    #[serde(default)]
+    pub unit: Option<String>,
+    /// Working days to answer; `request-days` where left out.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 60)]
+    pub days: Option<u32>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RequestAnswer {
+    pub text: String,
+}
+
+lending::names! {
+    /// What is reported.
+    ReportKind {
+        /// An account, a card or a phone of somebody who lends it to fraudsters.
+        Drop = "drop",
+        /// A complaint about an operator's number.
+        Number = "number",
+    }
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewReport {
+    /// drop or number.
+    #[schema(value_type = String)]
+    pub kind: ReportKind,
+    pub identifier: CaseIdentifier,
+    pub text: String,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReportCheck {
+    pub confirmed: bool,
+    pub why: String,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReportPassed {
+    /// To whom it was passed on.
+    pub to: String,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IdentifierConfirmed {
+    pub identifier: CaseIdentifier,
+    pub why: String,
 }

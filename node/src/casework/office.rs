@@ -166,6 +166,20 @@ impl<'r> Round<'r> {
             Command::Person(id) => self.see_person(*id).await,
             Command::AddIdentifiers(id, more) => self.add_identifiers(*id, more).await,
             Command::SearchPersons(search) => self.search_persons(search).await,
+            Command::KeepSeizure(seizure) => self.keep_seizure(seizure).await,
+            Command::Seizure(id) => self.see_seizure(*id).await,
+            Command::HandOver(id, entry) => self.hand_over(*id, entry).await,
+            Command::MakeRequest(request) => self.make_request(request).await,
+            Command::Requests => self.requests().await,
+            Command::Request(id) => self.see_request(*id).await,
+            Command::AnswerRequest(id, answer) => self.answer_request(*id, answer).await,
+            Command::Report(report) => self.report(report).await,
+            Command::Reports => self.reports().await,
+            Command::SeeReport(id) => self.see_report(*id).await,
+            Command::CheckReport(id, check) => self.check_report(*id, check).await,
+            Command::PassOn(id, to) => self.pass_on(*id, to).await,
+            Command::Confirm(identifier, is_confirmed) => self.confirm(identifier, *is_confirmed).await,
+            Command::Confirmations(after) => self.confirmations(*after).await,
             Command::Looks { since_ms, limit } => {
                 self.allow_ever(Act::SeeLooks, "looks")?;
                 self.saw(Act::SeeLooks, "looks");
@@ -191,6 +205,12 @@ impl Command {
                 | Command::Groups
                 | Command::Person(_)
                 | Command::SearchPersons(_)
+                | Command::Seizure(_)
+                | Command::Requests
+                | Command::Request(_)
+                | Command::Reports
+                | Command::SeeReport(_)
+                | Command::Confirmations(_)
                 | Command::Looks { .. }
         )
     }

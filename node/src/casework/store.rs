@@ -37,7 +37,14 @@ const SCHEMA: &[&str] = &[
 
 /// With the tables of those who keep something of their own.
 fn tables() -> impl Iterator<Item = &'static str> {
-    let own = [super::groups::SCHEMA, super::persons::SCHEMA];
+    let own = [
+        super::groups::SCHEMA,
+        super::persons::SCHEMA,
+        super::seizures::SCHEMA,
+        super::requests::SCHEMA,
+        super::reports::SCHEMA,
+        super::confirmed::SCHEMA,
+    ];
     SCHEMA.iter().chain(own.into_iter().flatten()).copied()
 }
 

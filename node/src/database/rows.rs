@@ -40,8 +40,8 @@ impl From<Option<i64>> for Value {
     }
 }
 
-/// SQLite takes 32,766 values in a statement, PostgreSQL 65,535.
-const MOST: usize = 16_000;
+/// SQLite takes 32,766 values in a statement, PostgreSQL 65,535; SQLite looks through all of them for each.
+const MOST: usize = 1000;
 
 /// The text of an `INSERT INTO table (columns)` of several rows with what stands behind them; `place` is the first value's.
 pub fn write_insert(

@@ -25,6 +25,26 @@ fn id(text: &str) -> Option<i64> {
 enum What<'p> {
     Get(&'p str, Option<i64>),
     Post(&'p str, Option<i64>),
+    /// One posts, many are got.
+    Both(&'p str, &'p str),
+}
+
+impl<'p> What<'p> {
+    fn posted(&self) -> Option<(&'p str, Option<i64>)> {
+        match *self {
+            What::Post(what, id) => Some((what, id)),
+            What::Both(what, _) => Some((what, None)),
+            What::Get(..) => None,
+        }
+    }
+
+    fn got(&self) -> Option<(&'p str, Option<i64>)> {
+        match *self {
+            What::Get(what, id) => Some((what, id)),
+            What::Both(_, what) => Some((what, None)),
+            What::Post(..) => None,
+        }
+    }
 }
 
 fn what<'p>(rest: &[&'p str]) -> Option<What<'p>> {
@@ -42,6 +62,17 @@ fn what<'p>(rest: &[&'p str]) -> Option<What<'p>> {
         ["persons", "search"] => What::Post("search-persons", None),
         ["persons", person] => What::Get("person", Some(id(person)?)),
         ["persons", person, "identifiers"] => What::Post("identifiers", Some(id(person)?)),
+        ["seizures"] => What::Post("seizure", None),
+        ["seizures", seizure] => What::Get("seizure", Some(id(seizure)?)),
+        ["seizures", seizure, "custody"] => What::Post("custody", Some(id(seizure)?)),
+        ["requests"] => What::Both("request", "requests"),
+        ["requests", request] => What::Get("request", Some(id(request)?)),
+        ["requests", request, "answer"] => What::Post("answer", Some(id(request)?)),
+        ["reports"] => What::Both("report", "reports"),
+        ["reports", report] => What::Get("report", Some(id(report)?)),
+        ["reports", report, act @ ("check" | "pass-on")] => What::Post(act, Some(id(report)?)),
+        ["confirmed"] => What::Both("confirm", "confirmations"),
+        ["confirmed", "retract"] => What::Post("retract", None),
         ["looks"] => What::Get("looks", None),
         _ => return None,
     })
@@ -67,19 +98,37 @@ fn posted(what: &str, id: Option<i64>, body: &Bytes, query: Option<&str>) -> Res
         "person" => Command::KeepPerson(parse(body)?),
         "search-persons" => Command::SearchPersons(parse(body)?),
         "identifiers" => Command::AddIdentifiers(id, parse(body)?),
+        "seizure" => Command::KeepSeizure(parse(body)?),
+        "custody" => Command::HandOver(id, parse(body)?),
+        "request" => Command::MakeRequest(parse(body)?),
+        "answer" => Command::AnswerRequest(id, parse(body)?),
+        "report" => Command::Report(parse(body)?),
+        "check" => Command::CheckReport(id, parse(body)?),
+        "pass-on" => Command::PassOn(id, parse(body)?),
+        "confirm" => Command::Confirm(parse(body)?, true),
+        "retract" => Command::Confirm(parse(body)?, false),
         _ => unreachable!("no other is posted"),
     })
 }
 
 fn got(what: &str, id: Option<i64>, query: Option<&str>) -> Result<Command, Problem> {
     let id = id.unwrap_or(0);
+    let wrong = |what: &str| Problem::new(Kind::InvalidRequest, what);
     Ok(match what {
         "fact" => Command::Fact(id),
         "links" => Command::Links(id),
         "groups" => Command::Groups,
         "person" => Command::Person(id),
+        "seizure" => Command::Seizure(id),
+        "requests" => Command::Requests,
+        "request" => Command::Request(id),
+        "reports" => Command::Reports,
+        "report" => Command::SeeReport(id),
+        "confirmations" => {
+            let after = parameter(query, "after").map_or(Ok(0), str::parse);
+            Command::Confirmations(after.map_err(|_| wrong("after is no number"))?)
+        }
         "looks" => {
-            let wrong = |what: &str| Problem::new(Kind::InvalidRequest, what);
             let since = parameter(query, "since").map(|since| since.replace("%3A", ":").replace("%3a", ":"));
             let since_ms = match since.map(|since| since.parse::<jiff::Timestamp>()) {
                 None => 0,
@@ -106,12 +155,18 @@ impl Desk {
         let asked = what(&rest);
         let asked =
             asked.ok_or_else(|| Problem::new(Kind::NotFound, "docs/casework.md says what is here"))?;
-        let is_fit = match asked {
-            What::Post(..) => head.method == Method::POST,
-            What::Get(..) => matches!(head.method, Method::GET | Method::HEAD),
+        let is_post = head.method == Method::POST;
+        let is_fit = match head.method {
+            Method::POST => asked.posted().is_some(),
+            Method::GET | Method::HEAD => asked.got().is_some(),
+            _ => false,
         };
         if !is_fit {
-            let methods = if matches!(asked, What::Post(..)) { "POST" } else { "GET, HEAD" };
+            let methods = match asked {
+                What::Post(..) => "POST",
+                What::Get(..) => "GET, HEAD",
+                What::Both(..) => "GET, HEAD, POST",
+            };
             return Ok(wrong_method(Route::Case, methods));
         }
         let shown = token::shown(&head.headers)?;
@@ -121,15 +176,16 @@ impl Desk {
         })?;
         let client = settings.clients.of_token(&settings.vault, &shown, now_ms());
         let client = client.ok_or_else(token::unknown)?.clone();
-        let (command, repeats) = match asked {
-            What::Get(what, id) => (got(what, id, query)?, None),
-            What::Post(what, id) => {
-                let is_file = what == "import";
-                let limit = if is_file { settings.import_bytes } else { BODY };
-                let body = read(body, limit, setup.http.body).await?;
-                if is_file { is_csv(&head.headers) } else { is_json(&head.headers) }?;
-                (posted(what, id, &body, query)?, repeats(&head.headers, whole, &body)?)
-            }
+        let (command, repeats) = if is_post {
+            let (what, id) = asked.posted().expect("it fits");
+            let is_file = what == "import";
+            let limit = if is_file { settings.import_bytes } else { BODY };
+            let body = read(body, limit, setup.http.body).await?;
+            if is_file { is_csv(&head.headers) } else { is_json(&head.headers) }?;
+            (posted(what, id, &body, query)?, repeats(&head.headers, whole, &body)?)
+        } else {
+            let (what, id) = asked.got().expect("it fits");
+            (got(what, id, query)?, None)
         };
         let (status, body) = register.ask(Asked { client, repeats, command }).await?;
         let mut answer = plain("application/json", body);

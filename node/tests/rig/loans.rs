@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::http::{Answer, Client, site, token};
 use super::postgres::Postgres;
-use super::{Node, Site, qalqan, wait};
+use super::{Node, Site, wait};
 
 /// A loan gate, a bank and a portal of citizens.
 pub struct Gate {
@@ -182,21 +182,7 @@ impl Gate {
 
     /// Starts the node again with a clock ahead, as faketime writes it: `+61s`.
     pub fn start_ahead(&mut self, ahead: &str) {
-        let mut command = match ahead {
-            "" => qalqan(self.site.directory.path()),
-            ahead => {
-                let mut command = qalqan(self.site.directory.path());
-                let libraries = [
-                    "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
-                    "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
-                ];
-                let library = libraries.into_iter().find(|path| std::path::Path::new(path).exists());
-                command.env("LD_PRELOAD", library.expect("the package faketime"));
-                command.env("FAKETIME", ahead).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-                command
-            }
-        };
-        self.node = Some(Node::start(command.arg("serve"), self.site.port));
+        self.node = Some(self.site.serve_ahead(ahead));
         self.wait_until_calls_are_known();
     }
 }

@@ -30,13 +30,18 @@ const CLIENTS: [(&str, &str, &str); 8] = [
 ];
 
 impl Register {
-    /// `more` are lines of `[casework]`.
-    pub fn new(postgres: Option<Postgres>, more: &str) -> Register {
+    pub fn new(postgres: Option<Postgres>) -> Register {
+        Register::with_public(postgres, "")
+    }
+
+    /// With identifiers that are said to link nobody.
+    pub fn with_public(postgres: Option<Postgres>, public: &str) -> Register {
         let store = postgres.as_ref().map_or("case.db", |postgres| &postgres.url).to_owned();
         let (site, address) = site(&format!(
-            "[casework]\nstore = \"{store}\"\nkeys = \"case.keys\"\nclients = \"case-clients.csv\"\n{more}\n\
-             [hunting]\nutc-offset-min = 300\n"
+            "[casework]\nstore = \"{store}\"\nkeys = \"case.keys\"\nclients = \"case-clients.csv\"\n\
+             public = \"public.txt\"\n[hunting]\nutc-offset-min = 300\n"
         ));
+        site.write("public.txt", public);
         site.ok(&["case", "key", "case.keys"]);
         let mut secrets = BTreeMap::new();
         for (name, role, units) in CLIENTS {
@@ -113,6 +118,11 @@ impl Register {
     }
 
     pub fn start(&mut self) {
-        self.node = Some(self.site.serve());
+        self.start_ahead("");
+    }
+
+    /// With a clock ahead, as faketime writes it.
+    pub fn start_ahead(&mut self, ahead: &str) {
+        self.node = Some(self.site.serve_ahead(ahead));
     }
 }

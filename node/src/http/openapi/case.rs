@@ -1,8 +1,9 @@
 //! The register of cases in the description.
 
 use crate::casework::asked::{
-    Assignment, FactSearch, GroupConfirmed, GroupMembers, LinkCut, MoreIdentifiers, NewPerson, PersonSearch,
-    RecoveredSum, StateChange,
+    Assignment, FactSearch, GroupConfirmed, GroupMembers, HandedOver, IdentifierConfirmed, LinkCut,
+    MoreIdentifiers, NewPerson, NewReport, NewRequest, NewSeizure, PersonSearch, RecoveredSum, ReportCheck,
+    ReportPassed, RequestAnswer, StateChange,
 };
 use crate::http::problem::ProblemBody;
 
@@ -74,6 +75,36 @@ routes! {
     see_person: get "/v1/case/persons/{id}", id "The person" => 200 "The person, identifiers and events";
     /// Say that identifiers are a person's
     add_identifiers: post "/v1/case/persons/{id}/identifiers", id "The person", body MoreIdentifiers, "application/json" => 200 "The person";
+    /// Keep a seized thing: its chain of custody begins
+    keep_seizure: post "/v1/case/seizures", body NewSeizure, "application/json" => 201 "The thing and its hash";
+    /// See a seized thing, who had it when, and whether an entry was changed
+    see_seizure: get "/v1/case/seizures/{id}", id "The thing" => 200 "The thing and its chain of custody";
+    /// Hand a seized thing over
+    hand_over: post "/v1/case/seizures/{id}/custody", id "The thing", body HandedOver, "application/json" => 200 "The thing, with the hash of the entry";
+    /// Ask an operator or a bank
+    make_request: post "/v1/case/requests", body NewRequest, "application/json" => 201 "The request and when it is due";
+    /// See requests: those directed to the client, or of his units
+    see_requests: get "/v1/case/requests" => 200 "Requests, the newest first";
+    /// See a request
+    see_request: get "/v1/case/requests/{id}", id "The request" => 200 "The request and its answer";
+    /// Answer a request that is directed to the client
+    answer_request: post "/v1/case/requests/{id}/answer", id "The request", body RequestAnswer, "application/json" => 200 "The request";
+    /// Report a drop's account, card or phone, or complain about an operator's number
+    report: post "/v1/case/reports", body NewReport, "application/json" => 201 "The report and when it is checked";
+    /// See reports: the client's own; the police sees all
+    see_reports: get "/v1/case/reports" => 200 "Reports, the newest first";
+    /// See a report
+    see_report: get "/v1/case/reports/{id}", id "The report" => 200 "The report";
+    /// Say what checking a report came to
+    check_report: post "/v1/case/reports/{id}/check", id "The report", body ReportCheck, "application/json" => 200 "The report";
+    /// Say to whom a confirmed report was passed on
+    pass_on_report: post "/v1/case/reports/{id}/pass-on", id "The report", body ReportPassed, "application/json" => 200 "The report";
+    /// Confirm an identifier as a fraudster's
+    confirm_identifier: post "/v1/case/confirmed", body IdentifierConfirmed, "application/json" => 201 "Its place among confirmations";
+    /// Take back that an identifier is a fraudster's
+    retract_identifier: post "/v1/case/confirmed/retract", body IdentifierConfirmed, "application/json" => 201 "Its place among confirmations";
+    /// See what was confirmed and taken back, in its order
+    see_confirmed: get "/v1/case/confirmed", query "after" "Behind this place" => 200 "Up to a thousand confirmations";
     /// See who looked at what, and who was refused; for auditors alone
     see_looks: get "/v1/case/looks", query "since" "RFC 3339", query "limit" "The newest so many: 1000 as shipped, 10000 at most"
         => 200 "Looks, the newest last";
