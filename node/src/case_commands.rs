@@ -30,6 +30,8 @@ pub enum CaseCommand {
     Client(ClientArgs),
     /// Take facts of fraud into the register, whole or not at all; a node may run meanwhile
     Import(ImportArgs),
+    /// Seal again, under the key in force, what is sealed under older ones; nodes may run meanwhile
+    RotateKeys,
     /// Show who looked at what in the register, and who was refused
     Looks(LooksArgs),
 }
@@ -81,6 +83,7 @@ pub fn run(command: &CaseCommand, origin: &Origin, out: &mut impl Write) -> Resu
         CaseCommand::Key(args) => register::key(args, out),
         CaseCommand::Client(args) => register::client(args, out),
         CaseCommand::Import(args) => register::import(args, origin, out),
+        CaseCommand::RotateKeys => register::rotate_keys(origin, out),
         CaseCommand::Looks(args) => register::who_looked(args, origin, out),
     }
 }

@@ -16,6 +16,7 @@ mod office;
 mod persons;
 mod reports;
 mod requests;
+mod rotation;
 mod seizures;
 mod store;
 
@@ -24,7 +25,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
@@ -45,6 +46,8 @@ use office::Office;
 /// Requests that may wait for the thread.
 const JOBS: usize = 256;
 const TICK: Duration = Duration::from_millis(100);
+/// How often answers that nobody repeats any more are looked for.
+const FORGET_EVERY: Duration = Duration::from_secs(3600);
 
 /// Status and JSON, or why not.
 pub type Reply = Result<(u16, String), Problem>;
@@ -90,7 +93,12 @@ async fn run(
 ) {
     // Held by each request that is not answered yet.
     let under_way = Rc::new(());
+    let mut forgotten: Option<Instant> = None;
     loop {
+        if forgotten.is_none_or(|at| at.elapsed() >= FORGET_EVERY) {
+            office.forget().await;
+            forgotten = Some(Instant::now());
+        }
         tokio::select! {
             job = asked.recv() => {
                 let Some((asked, reply)) = job else { break };

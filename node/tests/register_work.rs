@@ -249,3 +249,63 @@ fn a_head_confirms_an_identifier_and_takes_it_back() {
         assert_eq!(register.get("bank", "confirmed").status, 403);
     });
 }
+
+#[test]
+fn keys_are_replaced_and_nothing_is_lost() {
+    on_each_store(|postgres| {
+        let mut register = Register::new(postgres);
+        let facts = format!("{HEAD}1,other,2023-11-15,almaty,+77011234567\n2,other,2023-11-16,almaty,\n");
+        assert_eq!(register.import("chief", "once", &facts).status, 201);
+        let person =
+            json!({"kind": "suspect", "name": "S", "iin": iin(9), "identifiers": [phone("+77011234567")]});
+        assert_eq!(register.post("aigul", "persons", person).status, 201);
+        let ask = json!({"to": "bank", "kind": "freeze", "fact": 1, "text": "please"});
+        assert_eq!(register.post("aigul", "requests", ask).status, 201);
+        assert_eq!(register.post("bank", "requests/1/answer", json!({"text": "done"})).status, 200);
+        let taken = json!({"item": "sim", "place": "p", "time": "2026-01-10T09:00:00Z", "by": "a"});
+        assert_eq!(register.post("aigul", "seizures", taken).status, 201);
+        let over = json!({"from": "a", "to": "b", "place": "p", "why": "w", "time": "2026-01-11T09:00:00Z"});
+        assert_eq!(register.post("aigul", "seizures/1/custody", over).status, 200);
+        let why = |body: Value| register.post("head", "confirmed", body).status;
+        assert_eq!(why(json!({"identifier": phone("+77011234567"), "why": "w"})), 201);
+        let report = json!({"kind": "drop", "identifier": phone("+77019999999"), "text": "t"});
+        assert_eq!(register.post("bank", "reports", report).status, 201);
+        let cut = json!({"of": {"fact": 1}, "from": {"fact": 2}, "why": "w"});
+        assert_eq!(register.post("aigul", "cuts", cut).status, 201);
+        let group = json!({"name": "g", "why": "w", "facts": [1, 2]});
+        assert_eq!(register.post("aigul", "groups/confirm", group).status, 201);
+
+        let paths = [
+            "facts/1",
+            "persons/1",
+            "requests",
+            "seizures/1",
+            "confirmed",
+            "reports",
+            "groups",
+            "facts/1/links",
+        ];
+        let seen = |register: &Register| paths.map(|path| register.get("aigul", path).json());
+        let before = seen(&register);
+        let old = register.site.read("case.keys");
+        register.site.ok(&["case", "key", "case.keys"]);
+        let said = register.site.ok(&["case", "rotate-keys"]);
+        assert!(!said.starts_with("0 rows"), "{said}");
+        assert!(register.site.ok(&["case", "rotate-keys"]).starts_with("0 rows are now sealed under key "));
+        // Then the older key is of no more use.
+        register.crash();
+        let keys = register.site.read("case.keys").replace(&old, "");
+        register.site.write("case.keys", keys);
+        register.start();
+        assert_eq!(seen(&register), before);
+        for search in [json!({"victim_iin": iin(1)}), json!({"identifier": phone("8 701 123 45 67")})] {
+            let expected = if search["victim_iin"].is_null() { 1 } else { 0 };
+            assert_eq!(register.found("aigul", search).len(), expected);
+        }
+        let found = register.post("aigul", "persons/search", json!({"iin": iin(9)})).json();
+        assert_eq!(found["persons"][0]["id"], 1);
+        // The same file is the same yet, by its content and by its key.
+        assert_eq!(register.import("chief", "", &facts).json()["already_there"], 2);
+        assert_eq!(register.import("chief", "once", &facts).json()["registered"], 2);
+    });
+}

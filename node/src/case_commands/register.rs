@@ -81,6 +81,16 @@ pub fn client(args: &ClientArgs, out: &mut impl Write) -> Result<(), String> {
     writeln!(out, "client_id {id}\nclient_secret {secret}").map_err(said)
 }
 
+pub fn rotate_keys(origin: &Origin, out: &mut impl Write) -> Result<(), String> {
+    let settings = configured(origin)?;
+    let changed = runtime()?.block_on(async {
+        let store = Store::open(&settings.store).await?;
+        store.rotate(&settings.vault).await
+    });
+    let changed = changed.map_err(|fault| fault.to_string())?;
+    writeln!(out, "{changed} rows are now sealed under key {}", settings.vault.current()).map_err(said)
+}
+
 pub fn import(args: &ImportArgs, origin: &Origin, out: &mut impl Write) -> Result<(), String> {
     let settings = configured(origin)?;
     let done = runtime()?.block_on(import_file(&settings, &args.file, args.unit.as_deref()));

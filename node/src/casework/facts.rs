@@ -23,6 +23,8 @@ pub(super) struct Kept {
     pub source: String,
     pub victim: Option<String>,
     pub victim_phone: Option<String>,
+    /// SHA-256 of all that the file said.
+    pub content: String,
 }
 
 /// A fact's row.

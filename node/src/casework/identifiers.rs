@@ -25,7 +25,7 @@ pub(super) fn node_of(name: &str, id: i64) -> Node {
 }
 
 /// What is hashed: one value may be of two kinds.
-fn text(identifier: &Identifier) -> String {
+pub(super) fn text(identifier: &Identifier) -> String {
     format!("{} {}", identifier.kind().name(), identifier.reveal())
 }
 

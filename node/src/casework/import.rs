@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use ::casework::{Fact, Identifier, Reading, Units, import};
+use journal::{hex, sha256};
 use lending::Use;
 use serde_json::{Value as Json, json};
 use sqlx::Row;
@@ -42,11 +43,11 @@ fn refuse<T>(faults: Vec<String>) -> Done<T> {
     Err(Stop::Problem(Problem { faults, ..Problem::new(Kind::BadRows, what) }))
 }
 
-/// All that a file says of a fact: the same again is no news.
+/// SHA-256 of all that a file says of a fact: the same again is no news.
 fn content(fact: &Fact) -> String {
     let identifiers: Vec<(&str, &str)> =
         fact.identifiers.iter().map(|one| (one.kind().name(), one.reveal())).collect();
-    json!([
+    let content = json!([
         fact.number,
         fact.kind.name(),
         fact.at_ms,
@@ -61,7 +62,8 @@ fn content(fact: &Fact) -> String {
         fact.source,
         identifiers,
     ])
-    .to_string()
+    .to_string();
+    hex(&sha256(content.as_bytes()))
 }
 
 impl Unit<'_> {
@@ -137,8 +139,10 @@ impl Unit<'_> {
             let victim_phone = fact.victim_phone.as_ref().map(|phone| phone.reveal().to_owned());
             let hash = |text: &Option<String>| Value::MaybeText(text.as_deref().map(|text| self.hash(text)));
             let (victim_hash, phone_hash) = (hash(&victim), hash(&victim_phone));
-            let kept =
-                Kept { method: fact.method.clone(), source: fact.source.clone(), victim, victim_phone };
+            let content = content(fact);
+            let content_hash = self.hash(&content);
+            let (method, source) = (fact.method.clone(), fact.source.clone());
+            let kept = Kept { method, source, victim, victim_phone, content };
             let kept = serde_json::to_string(&kept).expect("plain values");
             let sum = |sum: Option<lending::Sum>| Value::Int(sum.unwrap_or_default().hundredths());
             rows.push([
@@ -154,7 +158,7 @@ impl Unit<'_> {
                 sum(fact.recovered),
                 victim_hash,
                 phone_hash,
-                self.hash(&content(fact)).into(),
+                content_hash.into(),
                 self.seal(&subject(id), &kept).into(),
             ]);
             // A file's row names an identifier once: its reader sees to that.

@@ -20,6 +20,9 @@ use crate::database::{Fault, answers};
 use crate::http::{Kind, Problem};
 use crate::store::now_ms;
 
+/// A repeated request is answered as the first for so long.
+const ANSWERED_MS: i64 = 3 * 86_400_000;
+
 /// The thread's state.
 pub struct Office {
     pub setup: Arc<ArcSwap<Setup>>,
@@ -275,6 +278,15 @@ impl Office {
         unit.keep_looks(&looks).await?;
         unit.commit().await?;
         Ok(answer)
+    }
+
+    /// Forgets answers that are given again no longer.
+    pub async fn forget(&self) {
+        let before_ms = now_ms() - ANSWERED_MS;
+        let gone = sqlx::query("DELETE FROM answered WHERE at_ms < $1").bind(before_ms);
+        if let Err(fault) = gone.execute(&self.store.pool).await {
+            (self.log)(&format!("casework: {fault}"));
+        }
     }
 
     async fn keep_refusal(

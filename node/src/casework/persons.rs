@@ -39,8 +39,14 @@ struct Person {
 
 const SELECT: &str = "SELECT id, kind, unit, at_ms, who, sealed FROM person";
 
-fn subject(id: i64) -> String {
+pub(super) fn subject(id: i64) -> String {
     format!("person {id}")
+}
+
+/// The number in what is sealed of a person.
+pub(super) fn iin_of(kept: &str) -> Result<Option<String>, Fault> {
+    let kept = serde_json::from_str::<Kept>(kept);
+    kept.map(|kept| kept.iin).map_err(|_| strange("a person of another version"))
 }
 
 impl Person {

@@ -1,6 +1,6 @@
 //! Requests to operators and banks, their clocks, and what was answered.
 
-use ::casework::{Act, Place, Role};
+use ::casework::{Act, Place, Role, Units};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use sqlx::Row;
@@ -9,6 +9,7 @@ use sqlx::any::AnyRow;
 use super::asked::{NewRequest, RequestAnswer};
 use super::identifiers::shown;
 use super::office::{Done, Round, invalid, problem, text};
+use super::store::places;
 use crate::database::rows::Value;
 use crate::database::{Fault, strange};
 use crate::http::Kind;
@@ -132,20 +133,22 @@ impl Round<'_> {
     pub(super) async fn requests(&mut self) -> Done<(u16, Json)> {
         self.allow_ever(Act::SeeRequest, "requests")?;
         let is_outside = matches!(self.client.role, Role::Operator | Role::Bank);
-        let (filter, values) = match is_outside {
-            true => ("WHERE addressee = $1", vec![self.client.id.as_str().into()]),
-            false => ("", Vec::new()),
+        let (filter, values): (String, Vec<Value>) = match &self.client.units {
+            _ if is_outside => ("WHERE addressee = $1".to_owned(), vec![self.client.id.as_str().into()]),
+            Units::These(units) => {
+                let filter = format!("WHERE unit IN ({})", places(1, units.len()));
+                (filter, units.iter().map(|unit| unit.as_str().into()).collect())
+            }
+            Units::All => (String::new(), Vec::new()),
         };
-        let rows = self.unit.select(format!("{SELECT} {filter} ORDER BY id DESC"), values).await?;
+        let rows =
+            self.unit.select(format!("{SELECT} {filter} ORDER BY id DESC LIMIT {MOST}"), values).await?;
         let mut told = Vec::new();
         self.saw(Act::SeeRequest, "requests");
         for row in &rows {
             let request = Asked::of(row)?;
-            let right = self.client.reader().may(Act::SeeRequest, Some(request.place()));
-            if right == ::casework::Right::Allowed && (told.len() as i64) < MOST {
-                self.saw(Act::SeeRequest, subject(request.id));
-                told.push(self.shown_of(&request)?);
-            }
+            self.saw(Act::SeeRequest, subject(request.id));
+            told.push(self.shown_of(&request)?);
         }
         Ok((200, json!({"requests": told})))
     }

@@ -35,25 +35,60 @@ fn words(keys: &[Value]) -> String {
 
 const SEALED: &[Sealed] = &[
     Sealed { table: "happened", keys: &["subject", "n"], column: "sealed", about: words },
-    Sealed { table: "link_cut", keys: &["id"], column: "sealed", about: |keys| format!("cut {}", words(keys)) },
-    Sealed { table: "case_group", keys: &["id"], column: "sealed", about: |keys| format!("group {}", words(keys)) },
-    Sealed { table: "seizure", keys: &["id"], column: "sealed", about: |keys| format!("seizure {}", words(keys)) },
+    Sealed {
+        table: "link_cut",
+        keys: &["id"],
+        column: "sealed",
+        about: |keys| format!("cut {}", words(keys)),
+    },
+    Sealed {
+        table: "case_group",
+        keys: &["id"],
+        column: "sealed",
+        about: |keys| format!("group {}", words(keys)),
+    },
+    Sealed {
+        table: "seizure",
+        keys: &["id"],
+        column: "sealed",
+        about: |keys| format!("seizure {}", words(keys)),
+    },
     Sealed {
         table: "custody",
         keys: &["seizure", "n"],
         column: "sealed",
         about: |keys| format!("custody {}", words(keys)),
     },
-    Sealed { table: "request", keys: &["id"], column: "sealed", about: |keys| format!("request {}", words(keys)) },
-    Sealed { table: "request", keys: &["id"], column: "answer", about: |keys| format!("answer {}", words(keys)) },
-    Sealed { table: "report", keys: &["id"], column: "sealed", about: |keys| format!("report {}", words(keys)) },
+    Sealed {
+        table: "request",
+        keys: &["id"],
+        column: "sealed",
+        about: |keys| format!("request {}", words(keys)),
+    },
+    Sealed {
+        table: "request",
+        keys: &["id"],
+        column: "answer",
+        about: |keys| format!("answer {}", words(keys)),
+    },
+    Sealed {
+        table: "report",
+        keys: &["id"],
+        column: "sealed",
+        about: |keys| format!("report {}", words(keys)),
+    },
     Sealed {
         table: "confirmation",
         keys: &["n"],
         column: "sealed",
         about: |keys| format!("confirmation {}", words(keys)),
     },
-    Sealed { table: "answered", keys: &["client", "key"], column: "sealed", about: |_| "answered".to_owned() },
+    Sealed {
+        table: "answered",
+        keys: &["client", "key"],
+        column: "sealed",
+        about: |_| "answered".to_owned(),
+    },
 ];
 
 impl Store {
