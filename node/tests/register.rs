@@ -268,6 +268,10 @@ fn what_is_changed_says_who_and_when_and_why() {
             (&json!("registered"), &json!("investigated"), &json!("a suspect is known"))
         );
         assert_eq!((&events[2]["from"], &events[2]["to"]), (&json!("0.00"), &json!("100000.00")));
+        // Who was told that it is so already, or that a body is wrong, has looked too.
+        let looked =
+            register.looks().iter().filter(|(who, what, ..)| who == "aigul" && what == "change-fact").count();
+        assert_eq!(looked, 3, "a change, one that is none, and one without a reason");
         // What was changed here does not make the file another one.
         assert_eq!(register.import("chief", "", &three()).json()["already_there"], 3);
     });

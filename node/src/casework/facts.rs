@@ -149,6 +149,9 @@ impl Round<'_> {
             ("state", asked.state.map(Proceedings::name)),
         ] {
             if let Some(value) = value {
+                if value.len() > 200 {
+                    return invalid(format!("{column} is longer than 200 bytes"));
+                }
                 found.and(&format!("{column} ="), value.into());
                 said.push(format!("{column} {value}"));
             }

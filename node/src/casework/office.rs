@@ -149,6 +149,29 @@ impl<'r> Round<'r> {
         format!("{identifier} {}", self.unit.hash(identifier.reveal()))
     }
 
+    /// Does what is asked, or gives again what was answered to the same.
+    async fn answer(&mut self, asked: &Asked) -> Done<(u16, String)> {
+        let Some((key, hash)) = &asked.repeats else {
+            return self.act(&asked.command).await.map(|(status, body)| (status, body.to_string()));
+        };
+        let (vault, id, now_ms) = (&self.settings.vault, &self.client.id, self.now_ms);
+        if let Some((first, status, body)) = answers::find(&mut self.unit.tx, vault, id, key).await? {
+            if first != *hash {
+                let what = "another request was sent with this Idempotency-Key: make a key for each";
+                return problem(Kind::KeyReused, what);
+            }
+            // What it shows was shown before, and is seen again.
+            let (who, what, subject) = (id.clone(), "repeat".to_owned(), key.clone());
+            self.looks.push(Look { at_ms: now_ms, who, what, subject, was_refused: false });
+            return Ok((status, body));
+        }
+        let (status, body) = self.act(&asked.command).await?;
+        let body = body.to_string();
+        let row = answers::row(vault, (id, key, hash), (status, &body), now_ms);
+        rows::insert(&mut self.unit.tx, answers::INSERT, vec![row], answers::AGAIN).await?;
+        Ok((status, body))
+    }
+
     async fn act(&mut self, command: &Command) -> Done<(u16, Json)> {
         match command {
             Command::Import(file, unit) => {
@@ -225,12 +248,7 @@ impl Office {
         let Some(settings) = &setup.casework else {
             return Err(Problem::new(Kind::NotConfigured, "this node has no register: configure [casework]"));
         };
-        let mut done = self.done(settings, asked).await;
-        if let Err(Stop::Refused(refused)) = &done {
-            let kept = self.keep_refusal(settings, &asked.client, refused).await;
-            done = Err(kept.map_or_else(Stop::Store, |()| Stop::Problem(refused.problem())));
-        }
-        done.map_err(|stop| match stop {
+        self.done(settings, asked).await.map_err(|stop| match stop {
             Stop::Problem(problem) => problem,
             Stop::Refused(refused) => refused.problem(),
             Stop::Store(fault) => {
@@ -244,40 +262,23 @@ impl Office {
         let (client, now_ms) = (&asked.client, now_ms());
         let unit = self.store.begin(&settings.vault, asked.command.changes()).await?;
         let mut round = Round { office: self, settings, client, unit, now_ms, looks: Vec::new() };
-        let before = match &asked.repeats {
-            Some((key, hash)) => {
-                let found = answers::find(&mut round.unit.tx, &settings.vault, &client.id, key).await?;
-                if found.as_ref().is_some_and(|(first, ..)| first != hash) {
-                    let what = "another request was sent with this Idempotency-Key: make a key for each";
-                    return problem(Kind::KeyReused, what);
+        let outcome = round.answer(asked).await;
+        let Round { mut unit, mut looks, .. } = round;
+        match outcome {
+            Err(Stop::Store(fault)) => return Err(Stop::Store(fault)),
+            Ok(_) => {}
+            // Nothing of it is kept but who looked.
+            Err(ref stop) => {
+                drop(unit);
+                if let Stop::Refused(Refused { act, subject, .. }) = stop {
+                    looks.push(look(client, now_ms, *act, subject.clone(), true));
                 }
-                found.map(|(_, status, body)| (status, body))
+                unit = self.store.begin(&settings.vault, false).await?;
             }
-            None => None,
-        };
-        let answer = match before {
-            Some(answer) => {
-                // What it shows was shown before, and is seen again.
-                let (key, _) = asked.repeats.as_ref().expect("it was found by its key");
-                let who = client.id.clone();
-                let (what, subject) = ("repeat".to_owned(), key.clone());
-                round.looks.push(Look { at_ms: now_ms, who, what, subject, was_refused: false });
-                answer
-            }
-            None => {
-                let (status, body) = round.act(&asked.command).await?;
-                let body = body.to_string();
-                if let Some((key, hash)) = &asked.repeats {
-                    let row = answers::row(&settings.vault, (&client.id, key, hash), (status, &body), now_ms);
-                    rows::insert(&mut round.unit.tx, answers::INSERT, vec![row], answers::AGAIN).await?;
-                }
-                (status, body)
-            }
-        };
-        let Round { mut unit, looks, .. } = round;
+        }
         unit.keep_looks(&looks).await?;
         unit.commit().await?;
-        Ok(answer)
+        outcome
     }
 
     /// Forgets answers that are given again no longer.
@@ -287,17 +288,5 @@ impl Office {
         if let Err(fault) = gone.execute(&self.store.pool).await {
             (self.log)(&format!("casework: {fault}"));
         }
-    }
-
-    async fn keep_refusal(
-        &self,
-        settings: &Settings,
-        client: &Client,
-        refused: &Refused,
-    ) -> Result<(), Fault> {
-        let mut unit = self.store.begin(&settings.vault, false).await?;
-        let Refused { act, subject, .. } = refused;
-        unit.keep_looks(&[look(client, now_ms(), *act, subject.clone(), true)]).await?;
-        unit.commit().await
     }
 }

@@ -78,16 +78,23 @@ fn what<'p>(rest: &[&'p str]) -> Option<What<'p>> {
     })
 }
 
-/// A parameter of a query; `+` and `%` are not undone: none that is asked for needs them but in a time.
-fn parameter<'q>(query: Option<&'q str>, name: &str) -> Option<&'q str> {
-    let pairs = query.unwrap_or("").split('&').filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next()
+/// The parameters of a query; one that is no form has none.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn of(text: Option<&str>) -> Query {
+        Query(token::form(text.unwrap_or("").as_bytes()).unwrap_or_default())
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
 }
 
-fn posted(what: &str, id: Option<i64>, body: &Bytes, query: Option<&str>) -> Result<Command, Problem> {
+fn posted(what: &str, id: Option<i64>, body: &Bytes, query: &Query) -> Result<Command, Problem> {
     let id = id.unwrap_or(0);
     Ok(match what {
-        "import" => Command::Import(body.clone(), parameter(query, "unit").map(str::to_owned)),
+        "import" => Command::Import(body.clone(), query.get("unit").map(str::to_owned)),
         "search" => Command::Search(parse(body)?),
         "state" => Command::ChangeState(id, parse(body)?),
         "recovered" => Command::Recover(id, parse(body)?),
@@ -111,7 +118,7 @@ fn posted(what: &str, id: Option<i64>, body: &Bytes, query: Option<&str>) -> Res
     })
 }
 
-fn got(what: &str, id: Option<i64>, query: Option<&str>) -> Result<Command, Problem> {
+fn got(what: &str, id: Option<i64>, query: &Query) -> Result<Command, Problem> {
     let id = id.unwrap_or(0);
     let wrong = |what: &str| Problem::new(Kind::InvalidRequest, what);
     Ok(match what {
@@ -125,17 +132,16 @@ fn got(what: &str, id: Option<i64>, query: Option<&str>) -> Result<Command, Prob
         "reports" => Command::Reports,
         "report" => Command::SeeReport(id),
         "confirmations" => {
-            let after = parameter(query, "after").map_or(Ok(0), str::parse);
+            let after = query.get("after").map_or(Ok(0), str::parse);
             Command::Confirmations(after.map_err(|_| wrong("after is no number"))?)
         }
         "looks" => {
-            let since = parameter(query, "since").map(|since| since.replace("%3A", ":").replace("%3a", ":"));
-            let since_ms = match since.map(|since| since.parse::<jiff::Timestamp>()) {
+            let since_ms = match query.get("since").map(str::parse::<jiff::Timestamp>) {
                 None => 0,
                 Some(Ok(since)) => since.as_millisecond(),
                 Some(Err(_)) => return Err(wrong("since is no time such as 2026-11-26T09:30:00Z")),
             };
-            let limit = parameter(query, "limit").map_or(Ok(1000), str::parse);
+            let limit = query.get("limit").map_or(Ok(1000), str::parse);
             let limit = limit.ok().filter(|limit| (1..=LOOKS).contains(limit));
             let limit = limit.ok_or_else(|| wrong("limit is not between 1 and 10000"))?;
             Command::Looks { since_ms, limit }
@@ -149,7 +155,7 @@ impl Desk {
     pub(super) async fn case(&self, request: Request<Incoming>) -> Result<Answer, Problem> {
         let setup = self.setup();
         let (head, body) = request.into_parts();
-        let (path, query) = (head.uri.path(), head.uri.query());
+        let (path, query) = (head.uri.path(), Query::of(head.uri.query()));
         let whole = head.uri.path_and_query().map_or(path, |whole| whole.as_str());
         let rest: Vec<&str> = path[Route::Case.path().len()..].split('/').skip(1).collect();
         let asked = what(&rest);
@@ -182,10 +188,10 @@ impl Desk {
             let limit = if is_file { settings.import_bytes } else { BODY };
             let body = read(body, limit, setup.http.body).await?;
             if is_file { is_csv(&head.headers) } else { is_json(&head.headers) }?;
-            (posted(what, id, &body, query)?, repeats(&head.headers, whole, &body)?)
+            (posted(what, id, &body, &query)?, repeats(&head.headers, whole, &body)?)
         } else {
             let (what, id) = asked.got().expect("it fits");
-            (got(what, id, query)?, None)
+            (got(what, id, &query)?, None)
         };
         let (status, body) = register.ask(Asked { client, repeats, command }).await?;
         let mut answer = plain("application/json", body);

@@ -129,7 +129,7 @@ fn basic(value: &[u8]) -> Option<(String, String)> {
 }
 
 /// application/x-www-form-urlencoded.
-fn form(body: &[u8]) -> Option<Vec<(String, String)>> {
+pub fn form(body: &[u8]) -> Option<Vec<(String, String)>> {
     let text = std::str::from_utf8(body).ok()?;
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     pairs
