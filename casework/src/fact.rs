@@ -24,6 +24,17 @@ lending::names! {
 }
 
 lending::names! {
+    /// Who somebody is in a fact.
+    PersonKind {
+        Victim = "victim",
+        Suspect = "suspect",
+        /// Lends his account or card.
+        Drop = "drop",
+        CallCentreWorker = "call-centre-worker",
+    }
+}
+
+lending::names! {
     /// The state of the proceedings.
     Proceedings {
         Registered = "registered",
@@ -44,6 +55,8 @@ pub struct Fact {
     /// Ms since 1970.
     pub at_ms: i64,
     pub region: String,
+    /// Of the police, whose fact it is; empty where the file does not say.
+    pub unit: String,
     pub method: String,
     pub victim: Option<lending::Iin>,
     pub victim_phone: Option<Identifier>,

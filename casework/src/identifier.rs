@@ -181,6 +181,22 @@ impl fmt::Debug for Identifier {
     }
 }
 
+/// Reads identifiers that link nobody, one a line: a phone, or a kind and what it is, such as `web shop.example`; the error has
+/// every fault with its line.
+pub fn read_public(text: &str, plan: &Plan) -> Result<Vec<Identifier>, Vec<(u64, IdentifierFault)>> {
+    let (mut read, mut bad) = (Vec::new(), Vec::new());
+    for (n, line) in text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty()) {
+        let named =
+            line.split_once(' ').and_then(|(kind, rest)| Some((IdentifierKind::from_name(kind)?, rest)));
+        let (kind, text) = named.unwrap_or((IdentifierKind::Phone, line));
+        match Identifier::read(kind, text, plan) {
+            Ok(identifier) => read.push(identifier),
+            Err(fault) => bad.push((n as u64 + 1, fault)),
+        }
+    }
+    if bad.is_empty() { Ok(read) } else { Err(bad) }
+}
+
 fn phone(text: &str, plan: &Plan) -> Result<String, IdentifierFault> {
     let text = text.trim_start_matches("tel:");
     let bare: String = text.chars().filter(|c| !matches!(c, '(' | ')' | '-' | '.' | '/')).collect();

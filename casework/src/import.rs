@@ -1,7 +1,7 @@
 //! Facts from CSV: the whole file or nothing, and every fault of every row said.
 //!
-//! The first line names the columns, in any order: `number`, `type`, `when` have to be there; `region`, `method`, `victim_iin`,
-//! `victim_phone`, `damage`, `recovered`, `state`, `source` and a column for each kind of identifier may be. A cell holds several
+//! The first line names the columns, in any order: `number`, `type`, `when` have to be there; `region`, `unit`, `method`,
+//! `victim_iin`, `victim_phone`, `damage`, `recovered`, `state`, `source` and a column for each kind of identifier may be. A cell holds several
 //! identifiers with `;` between them. `when` is `2023-11-15`, `2023-11-15 14:30` (local time) or of RFC 3339.
 
 use std::collections::HashMap;
@@ -48,8 +48,8 @@ impl fmt::Display for BadRow {
 /// Texts longer than this are no names of places and no descriptions.
 const LONGEST: usize = 4000;
 const NEEDED: [&str; 3] = ["number", "type", "when"];
-const MAY_BE: [&str; 8] =
-    ["region", "method", "victim_iin", "victim_phone", "damage", "recovered", "state", "source"];
+const MAY_BE: [&str; 9] =
+    ["region", "unit", "method", "victim_iin", "victim_phone", "damage", "recovered", "state", "source"];
 
 /// Reads a file of facts; the error has every fault, in the order of lines.
 pub fn import(file: impl Read, reading: &Reading) -> Result<Vec<Fact>, Vec<BadRow>> {
@@ -172,6 +172,7 @@ impl<'c> Cells<'c> {
             kind: kind.unwrap_or(FactKind::Other),
             at_ms: self.when(),
             region: self.text("region"),
+            unit: self.text("unit"),
             method: self.text("method"),
             victim: self.victim(),
             victim_phone: self.identifiers("victim_phone", IdentifierKind::Phone).into_iter().next(),

@@ -1,16 +1,25 @@
 //! The investigators' register: facts of fraud, the identifiers they share, and who stands behind them.
 //!
 //! An [`Identifier`] is one thing however it was written. [`import`] reads a file of facts whole or not at all. [`Links`] tells
-//! which facts and persons belong together, and why. No I/O: whoever keeps the register is above.
+//! which facts and persons belong together, and why; [`propose`] what of that no person has confirmed. [`Reader::may`] says who may
+//! see what, [`Custody`] who had a seized thing, [`WorkDays`] when a term ends. No I/O: whoever keeps the register is above.
 
+mod access;
 mod called;
+mod custody;
 mod fact;
+mod groups;
 mod identifier;
 mod import;
 mod links;
+mod workdays;
 
+pub use access::{Act, Place, Reader, Right, Role, Units};
 pub use called::{CalledVictims, Suspicion};
-pub use fact::{Fact, FactKind, Proceedings};
-pub use identifier::{Identifier, IdentifierFault, IdentifierKind};
+pub use custody::{Custody, CustodyFault, HandOver, ItemKind, Seizure};
+pub use fact::{Fact, FactKind, PersonKind, Proceedings};
+pub use groups::{Confirmed, Proposal, propose};
+pub use identifier::{Identifier, IdentifierFault, IdentifierKind, read_public};
 pub use import::{BadRow, Reading, import};
 pub use links::{Cut, Group, Link, Links, Node, Shared, Weights};
+pub use workdays::WorkDays;

@@ -1,10 +1,12 @@
-//! `qalqan case`: facts of fraud from a file, what belongs together, and who called the victims.
+//! `qalqan case`: facts of fraud from a file, what belongs together, and who called the victims; and the register.
+
+mod register;
 
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 
-use casework::{CalledVictims, Fact, Identifier, Links, Node, Reading, Weights, import};
+use ::casework::{CalledVictims, Fact, Links, Node, Reading, Weights, import, read_public};
 use clap::{Args, Subcommand};
 use jiff::tz::TimeZone;
 use lending::Rulebook;
@@ -14,6 +16,7 @@ use crate::config::{self, Origin, explain_io};
 use crate::hunt::calls::{Source, mapping};
 use crate::progress::Bar;
 use crate::store::now_ms;
+use register::{ClientArgs, ImportArgs, KeyArgs, LooksArgs};
 
 #[derive(Subcommand)]
 pub enum CaseCommand {
@@ -21,6 +24,16 @@ pub enum CaseCommand {
     Link(LinkArgs),
     /// Find who called the victims of facts shortly before them
     Called(CalledArgs),
+    /// Put a new key in force for personal data of the register, in front of those there are
+    Key(KeyArgs),
+    /// Add a client of the register's API; its secret is printed once
+    Client(ClientArgs),
+    /// Take facts of fraud into the register, whole or not at all; a node may run meanwhile
+    Import(ImportArgs),
+    /// Seal again, under the key in force, what is sealed under older ones; nodes may run meanwhile
+    RotateKeys,
+    /// Show who looked at what in the register, and who was refused
+    Looks(LooksArgs),
 }
 
 #[derive(Args)]
@@ -28,9 +41,6 @@ struct FactsArgs {
     /// Facts: CSV whose first line names its columns; number, type and when have to be there
     #[arg(value_name = "FACTS")]
     facts: PathBuf,
-    /// Whose plan says how numbers are written at home
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -66,17 +76,21 @@ pub struct CalledArgs {
 /// Bits from which on chance is out of the question.
 const SURE_BITS: f64 = 10.0;
 
-pub fn run(command: &CaseCommand, out: &mut impl Write) -> Result<(), String> {
+pub fn run(command: &CaseCommand, origin: &Origin, out: &mut impl Write) -> Result<(), String> {
     match command {
-        CaseCommand::Link(args) => link(args, out),
-        CaseCommand::Called(args) => called(args, out),
+        CaseCommand::Link(args) => link(args, origin, out),
+        CaseCommand::Called(args) => called(args, origin, out),
+        CaseCommand::Key(args) => register::key(args, out),
+        CaseCommand::Client(args) => register::client(args, out),
+        CaseCommand::Import(args) => register::import(args, origin, out),
+        CaseCommand::RotateKeys => register::rotate_keys(origin, out),
+        CaseCommand::Looks(args) => register::who_looked(args, origin, out),
     }
 }
 
 /// Facts and the plan they are read by; every fault of the file in one error.
-fn read(args: &FactsArgs) -> Result<(Vec<Fact>, std::sync::Arc<numbering::Plan>), String> {
-    let origin = Origin::find(args.config.clone());
-    let (plan, hunting) = config::load_hunting(&origin).map_err(|faults| faults.to_string())?;
+fn read(args: &FactsArgs, origin: &Origin) -> Result<(Vec<Fact>, std::sync::Arc<numbering::Plan>), String> {
+    let (plan, hunting) = config::load_hunting(origin).map_err(|faults| faults.to_string())?;
     let rulebook = Rulebook::parse(config::LOANS_KZ)?;
     let offset = jiff::tz::Offset::from_seconds(hunting.utc_offset_min * 60);
     let zone = TimeZone::fixed(offset.map_err(|error| format!("utc-offset-min: {error}"))?);
@@ -90,8 +104,8 @@ fn read(args: &FactsArgs) -> Result<(Vec<Fact>, std::sync::Arc<numbering::Plan>)
     Ok((facts, plan))
 }
 
-fn link(args: &LinkArgs, out: &mut impl Write) -> Result<(), String> {
-    let (facts, plan) = read(&args.facts)?;
+fn link(args: &LinkArgs, origin: &Origin, out: &mut impl Write) -> Result<(), String> {
+    let (facts, plan) = read(&args.facts, origin)?;
     let mut links = Links::new(Weights::default());
     for (n, fact) in facts.iter().enumerate() {
         fact.identifiers.iter().for_each(|identifier| links.hold(Node::Fact(n as i64), identifier));
@@ -99,10 +113,11 @@ fn link(args: &LinkArgs, out: &mut impl Write) -> Result<(), String> {
     if let Some(path) = &args.public {
         let text = std::fs::read_to_string(path)
             .map_err(|error| format!("{}: {}", path.display(), explain_io(&error)))?;
-        for (n, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let public = Identifier::read(casework::IdentifierKind::Phone, line, &plan);
-            links.make_public(&public.map_err(|what| format!("{}: line {}: {what}", path.display(), n + 1))?);
-        }
+        let public = read_public(&text, &plan).map_err(|bad| {
+            let lines = bad.iter().map(|(line, what)| format!("{}: line {line}: {what}", path.display()));
+            lines.collect::<Vec<_>>().join("\n")
+        })?;
+        public.iter().for_each(|public| links.make_public(public));
     }
     let groups = links.groups();
     let written = (|| {
@@ -138,14 +153,14 @@ fn link(args: &LinkArgs, out: &mut impl Write) -> Result<(), String> {
             let more = if group.facts() > numbers.len() { " …" } else { "" };
             writeln!(out, "     facts {}{more}", numbers.join(", "))?;
         }
-        let linked: usize = groups.iter().map(casework::Group::facts).sum();
+        let linked: usize = groups.iter().map(::casework::Group::facts).sum();
         writeln!(out, "{} facts, {linked} of them in {} groups", facts.len(), groups.len())
     })();
     written.map_err(|error: std::io::Error| error.to_string())
 }
 
-fn called(args: &CalledArgs, out: &mut impl Write) -> Result<(), String> {
-    let (facts, plan) = read(&args.facts)?;
+fn called(args: &CalledArgs, origin: &Origin, out: &mut impl Write) -> Result<(), String> {
+    let (facts, plan) = read(&args.facts, origin)?;
     let mut called = CalledVictims::new(i64::from(args.within) * 3_600_000);
     let mut victims = 0;
     for (n, fact) in facts.iter().enumerate() {

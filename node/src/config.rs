@@ -1,5 +1,6 @@
 //! `qalqan.toml` and everything it names, read whole: a [`Setup`], or every fault with its place.
 
+mod casework;
 mod citizens;
 mod exchange;
 mod faults;
@@ -27,6 +28,7 @@ use numbering::{Dialling, Plan};
 use rules::{Language, Modes};
 use screening::{Cap, ListName, Lists, Policy, Trunk};
 
+pub use casework::Casework;
 pub use citizens::{Faces, Page, Provider};
 pub use exchange::{Credential, Exchange, Member};
 pub use faults::{Fault, Faults};
@@ -66,6 +68,8 @@ pub struct Setup {
     pub roaming: Option<Arc<Roaming>>,
     /// The loan gate; none: this node is none.
     pub loans: Option<Arc<Loans>>,
+    /// The investigators' register; none: this node has none.
+    pub casework: Option<Arc<Casework>>,
     /// The member of the exchange behind each trunk, where one is named.
     pub senders: Vec<Option<MemberId>>,
     /// The place of each trunk among the counters, which a running node keeps by name.
@@ -95,6 +99,7 @@ impl Setup {
             files,
             roaming: self.roaming.clone(),
             loans: self.loans.clone(),
+            casework: self.casework.clone(),
             senders: self.senders.clone(),
             places: self.places.clone(),
         }
@@ -283,6 +288,8 @@ impl<'a> Reader<'a> {
         let exchange = self.exchange(file.exchange.as_ref(), &file.member);
         let roaming = self.roaming(file.roaming.as_ref(), file.exchange.is_some()).map(Arc::new);
         let loans = self.loans(file.loans.as_ref()).map(Arc::new);
+        let utc_offset_min = file.hunting.as_ref().map_or(0, |hunting| hunting.utc_offset_min);
+        let casework = self.casework(file.casework.as_ref(), utc_offset_min).map(Arc::new);
         let nats = self.nats(file.nats.as_ref(), &file.lists);
         let senders = file.trunk.values().map(|row| {
             let member = row.member.as_ref()?;
@@ -312,6 +319,7 @@ impl<'a> Reader<'a> {
             nats,
             roaming,
             loans,
+            casework,
             senders,
             tracing,
             language: file.language,

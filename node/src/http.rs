@@ -6,6 +6,7 @@
 mod answer;
 mod aos;
 mod asked;
+mod case;
 mod confirm;
 mod connection;
 mod keys;
@@ -33,6 +34,7 @@ use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
+use crate::casework::Register;
 use crate::config::{Http, Setup};
 use crate::exchange::Line;
 use crate::loans::Loans;
@@ -71,6 +73,8 @@ pub enum Route {
     References,
     /// Everything of [`confirm`].
     Confirm,
+    /// Everything of [`case`].
+    Case,
     Healthz,
     Readyz,
     Metrics,
@@ -79,7 +83,7 @@ pub enum Route {
 }
 
 impl Route {
-    pub const ALL: [Route; 20] = [
+    pub const ALL: [Route; 21] = [
         Route::Screen,
         Route::Explain,
         Route::SaveRequest,
@@ -95,6 +99,7 @@ impl Route {
         Route::OneTimePassword,
         Route::References,
         Route::Confirm,
+        Route::Case,
         Route::Healthz,
         Route::Readyz,
         Route::Metrics,
@@ -110,7 +115,8 @@ impl Route {
             | Route::Phones
             | Route::OneTimePassword
             | Route::References
-            | Route::Confirm => {
+            | Route::Confirm
+            | Route::Case => {
                 let below = path.strip_prefix(route.path());
                 below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
             }
@@ -137,6 +143,7 @@ impl Route {
             Route::OneTimePassword => "/one-time-password-sms/v1",
             Route::References => "/v1/references",
             Route::Confirm => "/confirm",
+            Route::Case => "/v1/case",
             Route::Healthz => "/healthz",
             Route::Readyz => "/readyz",
             Route::Metrics => "/metrics",
@@ -199,6 +206,8 @@ struct Desk {
     line: Option<Line>,
     /// To the loan gate.
     loans: Option<Loans>,
+    /// To the register of cases.
+    casework: Option<Register>,
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -228,16 +237,15 @@ impl Desk {
         peer: IpAddr,
     ) -> Result<Answer, Problem> {
         if route == Route::Nothing {
-            let what = "ask /v1/screen, /v1/screen/explain, /aos/saveRequest, /aos/checkRequest, /v1/locations, /device-roaming-status/v1/retrieve, /v1/scorecard, /v1/loans, /v1/bans, /v1/signals, /v1/phones, /v1/references, /confirm, /one-time-password-sms/v1, /oauth2/token, /healthz, /readyz, /metrics or /openapi.json";
+            let what = "ask /v1/screen, /v1/screen/explain, /aos/saveRequest, /aos/checkRequest, /v1/locations, /device-roaming-status/v1/retrieve, /v1/scorecard, /v1/loans, /v1/bans, /v1/signals, /v1/phones, /v1/references, /v1/case, /confirm, /one-time-password-sms/v1, /oauth2/token, /healthz, /readyz, /metrics or /openapi.json";
             return Err(Problem::new(Kind::NotFound, what));
         }
         match route {
-            Route::Loans
-            | Route::Token
-            | Route::Bans
-            | Route::Signals
-            | Route::Phones
-            | Route::References => return self.lending(route, request).await,
+            Route::Loans | Route::Bans | Route::Signals | Route::Phones | Route::References => {
+                return self.lending(route, request).await;
+            }
+            Route::Token => return self.token(request).await,
+            Route::Case => return self.case(request).await,
             Route::Confirm => return self.confirm(request, peer).await,
             Route::OneTimePassword => return Ok(self.one_time_password(request).await),
             _ => {}
@@ -443,6 +451,14 @@ fn refusal(route: Route, problem: &Problem) -> Answer {
     if let Some((name, value)) = more {
         answer.headers_mut().insert(name, HeaderValue::from_static(value));
     }
+    answer
+}
+
+/// 405 where a route's methods depend on what is behind it.
+fn wrong_method(route: Route, methods: &'static str) -> Answer {
+    let problem = Problem::new(Kind::MethodNotAllowed, format!("this takes {methods}"));
+    let mut answer = refusal(route, &problem);
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
     answer
 }
 

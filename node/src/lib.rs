@@ -8,9 +8,12 @@
 
 pub mod capture;
 pub mod case_commands;
+pub mod casework;
 pub mod check;
+pub mod clients;
 pub mod config;
 pub mod connections;
+mod database;
 pub mod demo;
 pub mod door;
 pub mod exchange;

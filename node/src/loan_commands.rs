@@ -7,12 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use journal::{SigningKey, hex};
-use lending::Vault;
+use journal::SigningKey;
+use qalqan::clients::{add_key, replace};
 use qalqan::config::{self, Loans, Origin};
-use qalqan::loans::{Faces, New, Reference, ReferenceSeen, Store, add_client, random, replace};
+use qalqan::loans::{Faces, New, Reference, ReferenceSeen, Store, add_client, random};
 use qalqan::records::parse_time;
-use qalqan::tls::read_secret;
 use rules::Language;
 use walk::TryArgs;
 
@@ -99,15 +98,7 @@ pub fn run(
 ) -> Outcome {
     match command {
         LoanCommand::Key { file, signing_key } => {
-            let shown = |what: &dyn std::fmt::Display| format!("{}: {what}", file.display());
-            let before = match file.exists() {
-                true => String::from_utf8(read_secret(&file).map_err(|what| shown(&what))?)?,
-                false => String::new(),
-            };
-            let id = hex(&random::<4>());
-            let text = format!("{id} {}\n{before}", hex(&random::<32>()));
-            Vault::parse(&text).map_err(|what| shown(&what))?;
-            replace(&file, text.as_bytes()).map_err(|error| shown(&error))?;
+            let id = add_key(&file)?;
             writeln!(out, "{}: key {id} is in front", file.display())?;
             if let Some(path) = signing_key.filter(|path| !path.exists()) {
                 let key = SigningKey::new(random());

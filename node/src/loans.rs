@@ -9,7 +9,6 @@ mod codes;
 mod counts;
 mod face_pool;
 mod faces;
-mod group;
 mod limits;
 mod links;
 mod looks;
@@ -30,7 +29,7 @@ mod store;
 mod suspects;
 mod texts;
 mod verifications;
-mod view;
+pub(crate) mod view;
 mod writes;
 
 use std::io;
@@ -51,7 +50,7 @@ use crate::config::Setup;
 use crate::http::Problem;
 use crate::store::now_ms;
 
-pub use clients::{Client, Clients, New, Scope, TOKEN_S, add as add_client, replace};
+pub use clients::{Client, Clients, New, Scope, add as add_client};
 pub use counts::Counts;
 pub use faces::{Faces, Next, PICTURE};
 pub use links::hash_of;

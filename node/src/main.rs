@@ -56,7 +56,7 @@ enum Command {
     Http(HttpCommand),
     /// Call centres and SIM boxes in call records; fraudsters among subscribers by a learned model
     Hunt(HuntArgs),
-    /// Facts of fraud: what belongs together, who called the victims
+    /// Facts of fraud: what belongs together, who called the victims; the investigators' register
     #[command(subcommand)]
     Case(CaseCommand),
     /// The journal
@@ -240,7 +240,7 @@ fn run(command_line: CommandLine) -> Outcome {
             };
             writeln!(out, "{}", http::add_key(&file, &args.name, &args.trunks, &args.expires)?)?;
         }
-        Command::Case(command) => case_commands::run(&command, &mut out)?,
+        Command::Case(command) => case_commands::run(&command, &origin, &mut out)?,
         Command::Hunt(args) => hunt::run(args, &mut out)?,
         Command::Journal(command) => journal_commands::run(command, &origin, language, &mut out)?,
         Command::Scorecard(args) => args.run(&origin, &mut out)?,

@@ -13,6 +13,7 @@ use signal_hook::iterator::Signals;
 
 use socket2::Socket;
 
+use crate::casework::Register;
 use crate::config::{self, Listen, Origin, Setup, Transport};
 use crate::connections::Connections;
 use crate::exchange::{self, Counts, Line};
@@ -54,6 +55,8 @@ pub struct Node {
     line: Option<Line>,
     /// To the thread that has the loans.
     loans: Option<Loans>,
+    /// To the thread that has the register of cases.
+    casework: Option<Register>,
     /// Ends after the workers, whose copies it sends.
     traces: Option<Traces>,
     /// Ends after the journal is sealed, which it sends.
@@ -94,10 +97,12 @@ impl Node {
             threads: Vec::new(),
             line: None,
             loans: None,
+            casework: None,
             traces,
             nats: None,
         };
         node.start_loans()?;
+        node.start_casework()?;
         let open = |setup| exchange::open(setup, node.counts.clone());
         if let Some(opened) = node.setup().exchange.as_ref().map(open).transpose()? {
             // Its desk is the end of the line: there nobody is asked.
@@ -178,6 +183,15 @@ impl Node {
         Ok(())
     }
 
+    fn start_casework(&mut self) -> io::Result<()> {
+        if self.setup().casework.is_some() {
+            let (register, thread) = Register::start(self.setup.clone(), self.stop.clone(), log)?;
+            self.casework = Some(register);
+            self.threads.push(thread);
+        }
+        Ok(())
+    }
+
     /// Comes last: what it shows are the counters of all workers.
     fn start_http(&mut self) -> io::Result<()> {
         let http = self.setup().http.clone();
@@ -204,7 +218,7 @@ impl Node {
             &self.setup,
             &watch,
             counters,
-            (self.line.as_ref(), self.loans.as_ref()),
+            (self.line.as_ref(), self.loans.as_ref(), self.casework.as_ref()),
             || self.store.writer(),
         )?);
         Ok(())
@@ -404,6 +418,10 @@ fn reload(node: &Node, origin: &Origin) {
                 log(
                     "reload: loans.store, and a first [loans], count from the next start: until then loans are kept where they were",
                 );
+            }
+            let case = |setup: &Setup| setup.casework.as_ref().map(|case| case.store.clone());
+            if case(&setup) != case(&before) {
+                log("reload: casework.store, and a first [casework], count from the next start");
             }
             if setup.nats != before.nats {
                 log("reload: nats changes at the next start");

@@ -12,14 +12,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rig::http::{Answer, Client, site};
 use rig::loans::{Gate, gate, iin, loan};
-use rig::postgres::Postgres;
+use rig::postgres::on_each_store;
 use rig::{INTERNATIONAL, Invite, Switch, wait};
 use serde_json::{Value, json};
-
-fn on_each_store(test: impl Fn(Option<Postgres>)) {
-    test(None);
-    test(Some(Postgres::start()));
-}
 
 /// From the application to the money, a crash after each step, and the document at the end.
 #[test]

@@ -12,14 +12,9 @@ use std::time::Duration;
 
 use rig::http::{Answer, Client};
 use rig::loans::{Gate, iin, loan};
-use rig::postgres::Postgres;
+use rig::postgres::on_each_store;
 use rig::wait;
 use serde_json::{Value, json};
-
-fn on_each_store(test: impl Fn(Option<Postgres>)) {
-    test(None);
-    test(Some(Postgres::start()));
-}
 
 /// Asks over a connection that stays open; none: it broke.
 fn ask(client: &mut Client, token: &str, what: &str, key: &str, body: &str) -> Option<Answer> {

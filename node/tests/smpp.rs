@@ -7,7 +7,7 @@ use std::process::Command;
 
 use rig::http::Client;
 use rig::loans::{Gate, iin, loan};
-use rig::postgres::Postgres;
+use rig::postgres::{Postgres, on_each_store};
 use rig::smsc::{Smsc, Submitted};
 use rig::wait;
 use serde_json::{Value, json};
@@ -22,11 +22,6 @@ pub fn gate(postgres: Option<Postgres>, smsc: &Smsc, more: &str) -> Gate {
     let gate = Gate::sending(postgres, "", "", &table(smsc.port, more));
     assert_eq!(smsc.next("bind_transceiver")["known"], true);
     gate
-}
-
-pub fn on_each_store(test: impl Fn(Option<Postgres>)) {
-    test(None);
-    test(Some(Postgres::start()));
 }
 
 /// Asks for a code.

@@ -6,9 +6,9 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::rig;
-use crate::smpp::{ask, code, gate, metric, on_each_store, wait_for_texts};
+use crate::smpp::{ask, code, gate, metric, wait_for_texts};
 use rig::loans::{Gate, iin, loan};
-use rig::postgres::Postgres;
+use rig::postgres::{Postgres, on_each_store};
 use rig::smsc::{Smsc, Submitted};
 use rig::wait;
 

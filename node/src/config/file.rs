@@ -8,6 +8,7 @@ use screening::ListName;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::casework::CaseworkTable;
 use super::exchange::{ExchangeTable, MemberTable};
 use super::http::HttpTable;
 use super::journal::JournalTable;
@@ -40,7 +41,8 @@ pub struct ConfigFile {
     pub exchange: Option<ExchangeTable>,
     pub roaming: Option<Spanned<RoamingTable>>,
     pub loans: Option<LoansTable>,
-    /// For `qalqan hunt` alone.
+    pub casework: Option<CaseworkTable>,
+    /// For `qalqan hunt`; its clock is the register's too.
     pub hunting: Option<Hunting>,
     #[serde(default)]
     pub member: BTreeMap<String, Spanned<MemberTable>>,

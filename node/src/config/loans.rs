@@ -13,6 +13,7 @@ use super::citizens::{FaceTable, Faces, Page, PageTable};
 use super::operator::{OperatorTable, of_environment};
 use super::smpp::{Smpp, SmppTable};
 use super::{Reader, explain_io};
+use crate::clients::Issuer;
 use crate::loans::Clients;
 use crate::loans::operator::{Api, Service};
 use crate::tls::read_secret;
@@ -46,7 +47,7 @@ fn loans_db() -> Spanned<String> {
     Spanned::new(0..0, "loans.db".to_owned())
 }
 
-fn kz() -> Spanned<String> {
+pub(super) fn kz() -> Spanned<String> {
     Spanned::new(0..0, "kz".to_owned())
 }
 
@@ -90,6 +91,17 @@ impl Loans {
     }
 }
 
+impl Issuer for Loans {
+    fn scopes(&self, id: &str, secret: &str) -> Option<Vec<&'static str>> {
+        let client = self.clients.with_secret(id, secret)?;
+        Some(client.scopes.iter().map(|scope| scope.name()).collect())
+    }
+
+    fn vault(&self) -> &Vault {
+        &self.vault
+    }
+}
+
 /// The shipped rulebook.
 pub const KZ: &str = include_str!("../../../rulebook/loans/kz.toml");
 
@@ -107,38 +119,16 @@ impl Reader<'_> {
     pub(super) fn loans(&mut self, table: Option<&LoansTable>) -> Option<Loans> {
         let table = table?;
         let keys = &table.keys;
-        let vault = self.secret(keys).map(|secret| {
-            Vault::parse(&secret).map_err(|what| (keys.span(), format!("keys {}: {what}", keys.get_ref())))
-        });
-        let vault = vault.and_then(|vault| self.told(vault));
-        let store = of_environment(table.store.get_ref()).map_err(|what| (table.store.span(), what));
-        let store = self.told(store).map(|found| {
-            let store = found.unwrap_or_else(|| table.store.get_ref().clone());
-            match store.contains("://") {
-                true => store,
-                false => self.base.join(store).display().to_string(),
-            }
-        });
+        let vault = self.vault(keys);
+        let store = self.store_place(&table.store);
         let (path, span) = (table.signing_key.get_ref(), table.signing_key.span());
         let signing = read_secret(&self.base.join(path)).and_then(|pem| {
             SigningKey::from_pem(&pem)
                 .ok_or_else(|| "no Ed25519 key in PEM: make one by qalqan loan key".to_owned())
         });
         let signing = self.told(signing.map_err(|what| (span, format!("{}: {what}", path.display()))));
-        let clients = self.clients(&table.clients);
-        let named = table.rulebook.get_ref();
-        let text = match named.as_str() {
-            "kz" => Ok(KZ.to_owned()),
-            path => std::fs::read_to_string(self.base.join(path)).map_err(|error| {
-                format!(
-                    "rulebook \"{path}\" is not the shipped one (kz), and as a file: {}",
-                    explain_io(&error)
-                )
-            }),
-        };
-        let rulebook =
-            text.and_then(|text| Rulebook::parse(&text).map_err(|what| format!("rulebook {named}: {what}")));
-        let rulebook = self.told(rulebook.map_err(|what| (table.rulebook.span(), what)));
+        let clients = self.client_file(&table.clients, Clients::read);
+        let rulebook = self.rulebook(&table.rulebook);
         let is_asked = table.phone_freshness == Gate::Required;
         for (name, api) in [("sim-swap", &table.sim_swap), ("call-forwarding", &table.call_forwarding)] {
             if let Some(api) = api.as_ref().filter(|_| !is_asked) {
@@ -190,11 +180,49 @@ impl Reader<'_> {
         })
     }
 
-    fn clients(&mut self, path: &Spanned<PathBuf>) -> Option<Clients> {
+    /// The keys of personal data.
+    pub(super) fn vault(&mut self, keys: &Spanned<String>) -> Option<Vault> {
+        let secret = self.secret(keys)?;
+        let vault = Vault::parse(&secret);
+        self.told(vault.map_err(|what| (keys.span(), format!("keys {}: {what}", keys.get_ref()))))
+    }
+
+    /// A file of SQLite, a URL of PostgreSQL, or the environment variable that holds one of them.
+    pub(super) fn store_place(&mut self, store: &Spanned<String>) -> Option<String> {
+        let found = of_environment(store.get_ref()).map_err(|what| (store.span(), what));
+        let place = self.told(found)?.unwrap_or_else(|| store.get_ref().clone());
+        Some(match place.contains("://") {
+            true => place,
+            false => self.base.join(place).display().to_string(),
+        })
+    }
+
+    pub(super) fn rulebook(&mut self, rulebook: &Spanned<String>) -> Option<Rulebook> {
+        let named = rulebook.get_ref();
+        let text = match named.as_str() {
+            "kz" => Ok(KZ.to_owned()),
+            path => std::fs::read_to_string(self.base.join(path)).map_err(|error| {
+                format!(
+                    "rulebook \"{path}\" is not the shipped one (kz), and as a file: {}",
+                    explain_io(&error)
+                )
+            }),
+        };
+        let read =
+            text.and_then(|text| Rulebook::parse(&text).map_err(|what| format!("rulebook {named}: {what}")));
+        self.told(read.map_err(|what| (rulebook.span(), what)))
+    }
+
+    /// A client file, read by whose it is.
+    pub(super) fn client_file<T>(
+        &mut self,
+        path: &Spanned<PathBuf>,
+        read: impl Fn(&[u8]) -> Result<T, Vec<(u64, String)>>,
+    ) -> Option<T> {
         let full = self.base.join(path.get_ref());
         let bytes = read_secret(&full);
         let bytes = bytes.map_err(|what| (path.span(), format!("{}: {what}", path.get_ref().display())));
-        match Clients::read(&self.told(bytes)?) {
+        match read(&self.told(bytes)?) {
             Ok(clients) => Some(clients),
             Err(lines) => {
                 for (line, what) in lines {

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
 use super::problem::{Kind, Problem, masked};
-use super::{Answer, Desk, Route, UNKNOWN_BODY, is_json, key, language, plain, read, refusal, token};
+use super::{Answer, Desk, Route, is_json, language, plain, read, token, wrong_method};
 use crate::config::{Loans as Settings, Setup};
 use crate::loans::{Asked, Command, Opening, Reference, Scope, needs};
 use crate::store::now_ms;
@@ -153,7 +153,6 @@ impl Desk {
         let path = head.uri.path();
         let rest: Vec<&str> = path[route.path().len()..].split('/').skip(1).collect();
         let (gets, posts) = match (route, rest.as_slice()) {
-            (Route::Token, []) => (false, true),
             (Route::Loans, []) => (false, true),
             (Route::Loans, [id]) if is_id(id) => (true, false),
             (Route::Loans, [id, "document"]) if is_id(id) => (true, false),
@@ -173,28 +172,12 @@ impl Desk {
             _ => false,
         };
         if !fits {
-            let methods = if posts { "POST" } else { "GET, HEAD" };
-            let problem = Problem::new(Kind::MethodNotAllowed, format!("this takes {methods}"));
-            let mut answer = refusal(route, &problem);
-            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
-            return Ok(answer);
+            return Ok(wrong_method(route, if posts { "POST" } else { "GET, HEAD" }));
         }
-        let is_open = route == Route::Token || rest == ["keys"];
-        let shown = key(&head.headers).and_then(|key| std::str::from_utf8(key).ok()).map(str::to_owned);
-        if shown.is_none() && !is_open {
-            return Err(Problem::new(
-                Kind::NoKey,
-                "send an access token of /oauth2/token as Authorization: Bearer",
-            ));
-        }
-        let shown = shown.unwrap_or_default();
+        let shown = if rest == ["keys"] { String::new() } else { token::shown(&head.headers)? };
         let not_configured =
             || Problem::new(Kind::NotConfigured, "this node is no loan gate: configure [loans]");
         let (settings, loans) = setup.loans.as_ref().zip(self.loans.as_ref()).ok_or_else(not_configured)?;
-        if route == Route::Token {
-            let body = read(body, UNKNOWN_BODY, setup.http.body).await?;
-            return Ok(token::answer(settings, &head.headers, &body, now_ms()));
-        }
         if rest == ["keys"] {
             let public = settings.signing.public();
             let key = serde_json::json!({"keys": [
@@ -203,12 +186,7 @@ impl Desk {
             return Ok(plain("application/json", key.to_string()));
         }
         let known = settings.clients.of_token(&settings.vault, &shown, now_ms());
-        let Some((client, scopes)) = known else {
-            return Err(Problem::new(
-                Kind::WrongKey,
-                "the access token counts no longer, or is none: get another",
-            ));
-        };
+        let (client, scopes) = known.ok_or_else(token::unknown)?;
         let body = if posts {
             read(body, if route == Route::References { REFERENCE } else { BODY }, setup.http.body).await?
         } else {

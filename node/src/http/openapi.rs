@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // The functions below only carry descriptions; `http.rs` answers.
 
+mod case;
 mod loans;
 mod one_time_password;
 
@@ -39,6 +40,11 @@ pub fn openapi() -> &'static str {
         loans::open_loan, loans::see_loan, loans::send_code, loans::confirm_loan, loans::consent_loan, loans::cancel_loan, loans::make_link, loans::keep_reference, loans::drop_reference,
         loans::loan_document, loans::loan_keys, loans::set_ban, loans::lift_ban, loans::see_ban, loans::scam_signal,
         loans::phone_changed, loans::access_token,
+        case::import_facts, case::search_facts, case::see_fact, case::see_links, case::change_state, case::recover_sum, case::assign_fact, case::cut_link,
+        case::see_groups, case::confirm_group, case::join_group, case::keep_person, case::search_persons, case::see_person, case::add_identifiers,
+        case::keep_seizure, case::see_seizure, case::hand_over, case::make_request, case::see_requests, case::see_request, case::answer_request,
+        case::report, case::see_reports, case::see_report, case::check_report, case::pass_on_report, case::confirm_identifier,
+        case::retract_identifier, case::see_confirmed, case::see_looks,
         one_time_password::send_one_time_password, one_time_password::validate_one_time_password
     ),
     components(schemas(Question, Verdicts, Explanations, AosCall, AosAnswer, LocationUpdate, Located, Score, ProblemBody, Readiness)),

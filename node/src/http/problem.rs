@@ -39,10 +39,12 @@ pub enum Kind {
     NoFaceSession,
     PictureRefused,
     FacesBusy,
+    NotAllowed,
+    BadRows,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 33] = [
+    pub const ALL: [Kind; 35] = [
         Kind::InvalidJson,
         Kind::InvalidCall,
         Kind::NoKey,
@@ -76,6 +78,8 @@ impl Kind {
         Kind::NoFaceSession,
         Kind::PictureRefused,
         Kind::FacesBusy,
+        Kind::NotAllowed,
+        Kind::BadRows,
     ];
 
     /// Status code (RFC 9110), the last part of `type`, and title.
@@ -113,6 +117,8 @@ impl Kind {
             Kind::TooManyRequests => (429, "too-many-requests", "Too many requests"),
             Kind::NoFaceSession => (409, "no-face-session", "No such session at the camera"),
             Kind::PictureRefused => (409, "picture-refused", "The picture is not taken"),
+            Kind::NotAllowed => (403, "not-allowed", "Not for this client"),
+            Kind::BadRows => (422, "bad-rows", "Rows of the file are at fault"),
             Kind::FacesBusy => (503, "faces-busy", "Faces cannot be judged now"),
         }
     }
@@ -131,6 +137,8 @@ impl Kind {
 pub struct Problem {
     pub kind: Kind,
     pub detail: String,
+    /// Of a file: each of them.
+    pub faults: Vec<String>,
 }
 
 /// The body of an answer without a verdict (RFC 9457).
@@ -146,17 +154,23 @@ pub struct ProblemBody<'p> {
     status: u16,
     /// What was wrong, where, and how to mend it.
     detail: &'p str,
+    /// Of a file: each fault with its line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    faults: Option<&'p [String]>,
 }
 
 impl Problem {
     pub fn new(kind: Kind, detail: impl Into<String>) -> Problem {
-        Problem { kind, detail: detail.into() }
+        Problem { kind, detail: detail.into(), faults: Vec::new() }
     }
 
     pub fn to_json(&self) -> Vec<u8> {
         let (status, name, title) = self.kind.facts();
         let kind = format!("urn:qalqan:problem:{name}");
-        serde_json::to_vec(&ProblemBody { kind, title, status, detail: &self.detail }).expect("plain values")
+        let faults = Some(self.faults.as_slice()).filter(|faults| !faults.is_empty());
+        serde_json::to_vec(&ProblemBody { kind, title, status, detail: &self.detail, faults })
+            .expect("plain values")
     }
 }
 

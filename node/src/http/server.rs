@@ -23,6 +23,7 @@ use tokio_rustls::rustls::ServerConfig;
 use super::connection::{Pace, Paced, Paces};
 use super::problem::{Kind, Problem};
 use super::{Answered, Desk};
+use crate::casework::Register;
 use crate::config::Setup;
 use crate::exchange::Line;
 use crate::loans::Loans;
@@ -61,14 +62,14 @@ impl Server {
         setup: &Arc<ArcSwap<Setup>>,
         watch: &Arc<Watch>,
         counters: Vec<(Arc<WorkerStats>, Arc<Answered>)>,
-        (line, loans): (Option<&Line>, Option<&Loans>),
+        (line, loans, casework): (Option<&Line>, Option<&Loans>, Option<&Register>),
         writer: impl Fn() -> Writer,
     ) -> io::Result<Vec<JoinHandle<()>>> {
         let open = Arc::new(AtomicU64::new(0));
         let mut threads = Vec::new();
         for (index, (listeners, (stats, answered))) in self.0.into_iter().zip(counters).enumerate() {
             let (setup, watch, open, journal) = (setup.clone(), watch.clone(), open.clone(), writer());
-            let (line, loans) = (line.cloned(), loans.cloned());
+            let (line, loans, casework) = (line.cloned(), loans.cloned(), casework.cloned());
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 // For /metrics alone.
@@ -85,6 +86,7 @@ impl Server {
                     open,
                     line,
                     loans,
+                    casework,
                 };
                 let worker = Rc::new(Worker { desk, paces: Paces::default() });
                 LocalSet::new().block_on(&runtime, worker.run(listeners));

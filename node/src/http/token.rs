@@ -2,17 +2,52 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hyper::StatusCode;
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, Request, StatusCode};
 use serde_json::json;
 
-use super::{Answer, plain};
-use crate::config::Loans as Settings;
-use crate::loans::{Clients, Scope, TOKEN_S};
+use super::problem::{Kind, Problem};
+use super::{Answer, Desk, Route, UNKNOWN_BODY, key, plain, read, wrong_method};
+use crate::clients::{self, Issuer, TOKEN_S};
+use crate::store::now_ms;
+
+impl Desk {
+    /// A token of the loan gate or of the register.
+    pub(super) async fn token(&self, request: Request<Incoming>) -> Result<Answer, Problem> {
+        let (head, body) = request.into_parts();
+        if head.method != Method::POST {
+            return Ok(wrong_method(Route::Token, "POST"));
+        }
+        let setup = self.setup();
+        let loans = setup.loans.as_deref().filter(|_| self.loans.is_some()).map(|loans| loans as &dyn Issuer);
+        let case =
+            setup.casework.as_deref().filter(|_| self.casework.is_some()).map(|case| case as &dyn Issuer);
+        let issuers: Vec<&dyn Issuer> = loans.into_iter().chain(case).collect();
+        if issuers.is_empty() {
+            let what = "this node is no loan gate and has no register: configure [loans] or [casework]";
+            return Err(Problem::new(Kind::NotConfigured, what));
+        }
+        let body = read(body, UNKNOWN_BODY, setup.http.body).await?;
+        Ok(answer(&issuers, &head.headers, &body, now_ms()))
+    }
+}
+
+/// The access token that a request shows.
+pub fn shown(headers: &HeaderMap) -> Result<String, Problem> {
+    let text = key(headers).and_then(|key| std::str::from_utf8(key).ok()).map(str::to_owned);
+    let what = "send an access token of /oauth2/token as Authorization: Bearer";
+    text.ok_or_else(|| Problem::new(Kind::NoKey, what))
+}
+
+/// It counts no longer, or is none.
+pub fn unknown() -> Problem {
+    Problem::new(Kind::WrongKey, "the access token counts no longer, or is none: get another")
+}
 
 /// Answers a request for a token.
-pub fn answer(settings: &Settings, headers: &HeaderMap, body: &[u8], now_ms: i64) -> Answer {
-    let (status, body) = match grant(settings, headers, body, now_ms) {
+fn answer(issuers: &[&dyn Issuer], headers: &HeaderMap, body: &[u8], now_ms: i64) -> Answer {
+    let (status, body) = match grant(issuers, headers, body, now_ms) {
         Ok(body) => (StatusCode::OK, body),
         Err((error, what)) => {
             let status =
@@ -33,7 +68,7 @@ pub fn answer(settings: &Settings, headers: &HeaderMap, body: &[u8], now_ms: i64
 type Refused = (&'static str, &'static str);
 
 fn grant(
-    settings: &Settings,
+    issuers: &[&dyn Issuer],
     headers: &HeaderMap,
     body: &[u8],
     now_ms: i64,
@@ -63,21 +98,22 @@ fn grant(
         (None, Some(id), Some(secret)) => (id.to_owned(), secret.to_owned()),
         _ => return Err(wrong),
     };
-    let client = settings.clients.with_secret(&id, &secret).ok_or(wrong)?;
+    // One name may be a client of both, with a secret at each.
+    let found = issuers.iter().find_map(|issuer| Some((issuer, issuer.scopes(&id, &secret)?)));
+    let (issuer, all) = found.ok_or(wrong)?;
     let scopes = match field("scope")? {
-        None => client.scopes.clone(),
+        None => all,
         Some(names) => {
-            let asked: Option<Vec<Scope>> = names.split(' ').map(Scope::from_name).collect();
-            let asked = asked.filter(|asked| asked.iter().all(|scope| client.scopes.contains(scope)));
+            let asked: Option<Vec<_>> =
+                names.split(' ').map(|name| all.iter().copied().find(|scope| *scope == name)).collect();
             asked.ok_or(("invalid_scope", "not all of this client"))?
         }
     };
-    let names: Vec<&str> = scopes.iter().map(|scope| scope.name()).collect();
     Ok(json!({
-        "access_token": Clients::token(&settings.vault, client, &scopes, now_ms),
+        "access_token": clients::token(issuer.vault(), &id, &scopes, now_ms),
         "token_type": "Bearer",
         "expires_in": TOKEN_S,
-        "scope": names.join(" "),
+        "scope": scopes.join(" "),
     }))
 }
 
@@ -93,7 +129,7 @@ fn basic(value: &[u8]) -> Option<(String, String)> {
 }
 
 /// application/x-www-form-urlencoded.
-fn form(body: &[u8]) -> Option<Vec<(String, String)>> {
+pub fn form(body: &[u8]) -> Option<Vec<(String, String)>> {
     let text = std::str::from_utf8(body).ok()?;
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     pairs

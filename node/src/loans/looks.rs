@@ -1,5 +1,6 @@
 //! Who looked at what: each request that sees an application, a ban or a signal is recorded.
 
+use lending::Use;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -19,6 +20,12 @@ impl Store {
 }
 
 impl Unit<'_> {
+    /// Of a person or a phone, known by its keyed hash.
+    pub async fn look_at(&mut self, who: &str, what: &str, whom: &str, now_ms: i64) -> Result<()> {
+        let subject = self.vault.mac(Use::Index, whom.as_bytes());
+        self.look(who, what, &subject, now_ms).await
+    }
+
     pub async fn look(&mut self, who: &str, what: &str, subject: &str, now_ms: i64) -> Result<()> {
         sqlx::query("INSERT INTO look (at_ms, who, what, subject) VALUES ($1, $2, $3, $4)")
             .bind(now_ms)

@@ -220,15 +220,13 @@ impl Office {
                 let turn = turn_of(&round.settings.vault, iin);
                 round.unit.lock(turn).await?;
                 round.unit.keep_reference(iin, &client.id, reference, round.now_ms).await?;
-                let subject = round.settings.vault.mac(Use::Index, iin.as_bytes());
-                round.unit.look(&client.id, "reference-put", &subject, round.now_ms).await?;
+                round.unit.look_at(&client.id, "reference-put", iin, round.now_ms).await?;
                 self.settle_others(round, iin).await?;
                 Ok((201, json!({"model": reference.model})))
             }
             Command::DropReference { iin } => {
                 round.unit.lock(turn_of(&round.settings.vault, iin)).await?;
-                let subject = round.settings.vault.mac(Use::Index, iin.as_bytes());
-                round.unit.look(&client.id, "reference-remove", &subject, round.now_ms).await?;
+                round.unit.look_at(&client.id, "reference-remove", iin, round.now_ms).await?;
                 match round.unit.drop_reference(iin).await? {
                     true => Ok((200, json!({"deleted": true}))),
                     false => problem(Kind::NotFound, "this person has no reference photo"),
@@ -260,13 +258,12 @@ impl Office {
             }
             Command::SeeBan { iin } => {
                 let ban = round.unit.ban(iin).await?;
-                let subject = round.settings.vault.mac(Use::Index, iin.as_bytes());
-                round.unit.look(&client.id, "ban", &subject, round.now_ms).await?;
+                round.unit.look_at(&client.id, "ban", iin, round.now_ms).await?;
                 Ok((200, view::ban(ban.as_ref().map(|(ban, _)| ban), round.now_ms)))
             }
             Command::Scam { phone } => {
-                let subject = round.settings.vault.mac(Use::Index, phone.reveal().to_string().as_bytes());
-                round.unit.look(&client.id, "scam-signal", &subject, round.now_ms).await?;
+                let whom = phone.reveal().to_string();
+                round.unit.look_at(&client.id, "scam-signal", &whom, round.now_ms).await?;
                 Ok((200, view::scam(self.suspect_call(round, *phone), round.now_ms)))
             }
             Command::SendVerification { phone, message } => {

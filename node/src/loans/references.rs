@@ -196,8 +196,7 @@ const ABOUT: &str = "reference";
 impl Unit<'_> {
     /// Records it, and has a node judge the gates of the person's applications again.
     async fn changed_by_hand(&mut self, who: &str, what: &str, iin: &str, now_ms: i64) -> Result<(), Fault> {
-        let person = self.vault.mac(Use::Index, iin.as_bytes());
-        self.look(who, what, &person, now_ms).await?;
+        self.look_at(who, what, iin, now_ms).await?;
         for id in self.under_way(iin).await? {
             let update = sqlx::query("UPDATE application SET due_ms = $1 WHERE id = $2");
             update.bind(now_ms).bind(id).execute(&mut *self.tx).await?;

@@ -4,23 +4,17 @@
 //! request. A process that is killed has done all of it or nothing. Personal data stands only in `sealed` columns; `person`
 //! and `phone` are keyed hashes.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::time::Duration;
+use std::ops::Deref;
 
-use aws_lc_rs::rand;
 use lending::{Application, Ban, Change, Event, Use, Vault};
-use sqlx::any::AnyPoolOptions;
-use sqlx::{Any, AnyPool, AssertSqlSafe, Connection, Executor, Row, Transaction};
+use sqlx::Row;
 
-use super::group::{Group, Tx};
 use super::writes::Writes;
-
 use super::{links, phones, references, texts, verifications};
+use crate::database::{Database, Tx, answers, strange};
 
-/// What went wrong in the store, in its own words; no statement holds personal data.
-pub type Fault = sqlx::Error;
+pub use crate::database::{Fault, new_id, random, seal};
+
 type Result<T> = std::result::Result<T, Fault>;
 
 const SCHEMA: &[&str] = &[
@@ -40,8 +34,7 @@ const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS outgoing (id TEXT PRIMARY KEY, kind TEXT NOT NULL, client TEXT NOT NULL, \
      sealed TEXT NOT NULL, made_ms BIGINT NOT NULL, next_ms BIGINT NOT NULL, until_ms BIGINT NOT NULL, tries BIGINT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS outgoing_next ON outgoing (next_ms)",
-    "CREATE TABLE IF NOT EXISTS answered (client TEXT NOT NULL, key TEXT NOT NULL, hash TEXT NOT NULL, status BIGINT NOT NULL, \
-     sealed TEXT NOT NULL, at_ms BIGINT NOT NULL, PRIMARY KEY (client, key))",
+    answers::TABLE,
     "CREATE TABLE IF NOT EXISTS look (at_ms BIGINT NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, subject TEXT NOT NULL)",
 ];
 
@@ -53,10 +46,14 @@ fn tables() -> impl Iterator<Item = &'static str> {
 
 /// An open store.
 #[derive(Clone)]
-pub struct Store {
-    pub(super) pool: AnyPool,
-    /// Of SQLite; none: PostgreSQL.
-    group: Option<Group>,
+pub struct Store(Database);
+
+impl Deref for Store {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        &self.0
+    }
 }
 
 /// A unit of work: dropped, nothing of it is done.
@@ -86,70 +83,10 @@ pub struct Outgoing {
     pub tries: i64,
 }
 
-pub fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    rand::fill(&mut bytes).expect("the system gives random bytes");
-    bytes
-}
-
-/// A new name: 128 random bits in hex.
-pub fn new_id() -> String {
-    journal::hex(&random::<16>())
-}
-
-pub fn seal(vault: &Vault, about: &str, text: &str) -> String {
-    vault.seal(random(), about, text)
-}
-
 impl Store {
     /// Opens the store of a URL, `postgres://…`, or of a file of SQLite, and makes what is missing of its tables.
     pub async fn open(place: &str) -> Result<Store> {
-        sqlx::any::install_default_drivers();
-        let is_postgres = place.starts_with("postgres://") || place.starts_with("postgresql://");
-        let options = AnyPoolOptions::new().acquire_timeout(Duration::from_secs(10));
-        let pool = if is_postgres {
-            // A connection in use is asked whether it is well by its next statement: that saves a round trip.
-            let options = options.test_before_acquire(false).before_acquire(|connection, about| {
-                Box::pin(async move {
-                    if about.idle_for > Duration::from_secs(1) {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            });
-            options.max_connections(16).connect(place).await?
-        } else {
-            let path = Path::new(place);
-            // Made here, so that nobody else may read it.
-            OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(Fault::Io)?;
-            // One connection: SQLite has one writer, and a second would only wait for it.
-            let options = options.max_connections(1).after_connect(|connection, _| {
-                Box::pin(async move {
-                    connection.execute("PRAGMA journal_mode = WAL").await?;
-                    connection.execute("PRAGMA synchronous = FULL").await?;
-                    connection.execute("PRAGMA secure_delete = ON").await?;
-                    connection.execute("PRAGMA busy_timeout = 10000").await?;
-                    Ok(())
-                })
-            });
-            options.connect(&format!("sqlite://{}", path.display())).await?
-        };
-        let group = (!is_postgres).then(|| Group::new(pool.clone()));
-        let store = Store { pool, group };
-        if is_postgres {
-            // Nodes that start together make the tables in turn.
-            let mut tx = store.pool.begin().await?;
-            sqlx::query("SELECT pg_advisory_xact_lock(7237)").execute(&mut *tx).await?;
-            for statement in tables() {
-                tx.execute(statement).await?;
-            }
-            tx.commit().await?;
-        } else {
-            for statement in tables() {
-                store.pool.execute(statement).await?;
-            }
-        }
-        Ok(store)
+        Ok(Store(Database::open(place, tables()).await?))
     }
 
     pub async fn begin<'s>(&self, vault: &'s Vault) -> Result<Unit<'s>> {
@@ -158,23 +95,8 @@ impl Store {
 
     /// Begins and waits for these turns, in this order, as [`Unit::lock`] would.
     pub async fn begin_in_turn<'s>(&self, vault: &'s Vault, turns: &[i64]) -> Result<Unit<'s>> {
-        let tx = match &self.group {
-            Some(group) => Tx::Turn(group.begin().await?),
-            None => {
-                let locks = turns.iter().map(|turn| format!("; SELECT pg_advisory_xact_lock({turn})"));
-                let begin = format!("BEGIN{}", locks.collect::<String>());
-                Tx::Own(self.pool.begin_with(AssertSqlSafe(begin)).await?)
-            }
-        };
-        Ok(Unit { tx, is_postgres: self.group.is_none(), vault, writes: Writes::default() })
-    }
-
-    /// A transaction of its own, for what no unit of work is done in.
-    pub(super) async fn transaction(&self) -> Result<Transaction<'static, Any>> {
-        match &self.group {
-            None => self.pool.begin().await,
-            Some(_) => self.pool.begin_with("BEGIN IMMEDIATE").await,
-        }
+        let tx = self.0.begin(turns).await?;
+        Ok(Unit { tx, is_postgres: self.is_postgres(), vault, writes: Writes::default() })
     }
 
     /// Applications that time has to move on.
@@ -294,29 +216,20 @@ impl Unit<'_> {
 
     /// What a repeated request was answered: the hash of the request, status and body.
     pub async fn answered(&mut self, client: &str, key: &str) -> Result<Option<(String, u16, String)>> {
-        let row = sqlx::query("SELECT hash, status, sealed FROM answered WHERE client = $1 AND key = $2")
-            .bind(client)
-            .bind(key)
-            .fetch_optional(&mut *self.tx)
-            .await?;
-        let Some(row) = row else { return Ok(None) };
-        let body = self.vault.open("answered", &row.try_get::<String, _>(2)?).unwrap_or_default();
-        Ok(Some((row.try_get(0)?, row.try_get::<i64, _>(1)? as u16, body)))
+        answers::find(&mut self.tx, self.vault, client, key).await
     }
 
     pub async fn keep_answer(
         &mut self,
-        (client, key, hash): (&str, &str, &str),
-        (status, body): (u16, &str),
+        repeats: (&str, &str, &str),
+        answer: (u16, &str),
         now_ms: i64,
     ) -> Result<()> {
-        let insert = "INSERT INTO answered (client, key, hash, status, sealed, at_ms)";
-        let sealed = seal(self.vault, "answered", body);
-        let row =
-            [client.into(), key.into(), hash.into(), i64::from(status).into(), sealed.into(), now_ms.into()];
-        let again =
-            "ON CONFLICT (client, key) DO UPDATE SET status = excluded.status, sealed = excluded.sealed";
-        self.writes.insert(insert, row, again);
+        self.writes.insert(
+            answers::INSERT,
+            answers::row(self.vault, repeats, answer, now_ms),
+            answers::AGAIN,
+        );
         Ok(())
     }
 
@@ -493,8 +406,4 @@ pub fn of_ban(vault: &Vault, sealed: &str) -> Result<Applicant> {
     let text = vault.open("ban", sealed);
     let applicant = text.and_then(|text| serde_json::from_str(&text).ok());
     applicant.ok_or_else(|| strange("a ban is sealed with another key"))
-}
-
-fn strange(what: &str) -> Fault {
-    Fault::Protocol(what.to_owned())
 }

@@ -5,41 +5,10 @@
 use std::fmt::Write;
 
 use lending::Application;
-use sqlx::{Any, AnyConnection, AssertSqlSafe};
+use sqlx::AnyConnection;
 
 use super::store::Fault;
-
-/// A value of a column.
-pub enum Value {
-    Text(String),
-    Int(i64),
-    MaybeText(Option<String>),
-    MaybeInt(Option<i64>),
-}
-
-impl From<&str> for Value {
-    fn from(text: &str) -> Value {
-        Value::Text(text.to_owned())
-    }
-}
-
-impl From<String> for Value {
-    fn from(text: String) -> Value {
-        Value::Text(text)
-    }
-}
-
-impl From<i64> for Value {
-    fn from(int: i64) -> Value {
-        Value::Int(int)
-    }
-}
-
-impl From<Option<i64>> for Value {
-    fn from(int: Option<i64>) -> Value {
-        Value::MaybeInt(int)
-    }
-}
+use crate::database::rows::{Value, run, write_insert};
 
 /// Rows of one table.
 struct Rows {
@@ -129,7 +98,7 @@ impl Writes {
             for (text, rows) in statements {
                 let mut sql = String::new();
                 text.write(&mut sql, &mut 1);
-                run(store, sql, rows).await?;
+                run(store, sql, rows.into_iter().flatten()).await?;
             }
             return Ok(());
         }
@@ -144,7 +113,7 @@ impl Writes {
             sql.push(' ');
             values.extend(rows);
         }
-        run(store, sql, values).await
+        run(store, sql, values.into_iter().flatten()).await.map(drop)
     }
 }
 
@@ -156,24 +125,15 @@ enum Text {
 
 impl Text {
     fn write(&self, sql: &mut String, place: &mut usize) {
-        let mut next = |sql: &mut String| {
-            let _ = write!(sql, "${place}");
-            *place += 1;
-        };
         match self {
             Text::Insert(insert, columns, rows, tail) => {
-                let _ = write!(sql, "{insert} VALUES ");
-                for row in 0..*rows {
-                    sql.push_str(if row == 0 { "(" } else { ", (" });
-                    for column in 0..*columns {
-                        sql.push_str(if column == 0 { "" } else { ", " });
-                        next(sql);
-                    }
-                    sql.push(')');
-                }
-                let _ = write!(sql, " {tail}");
+                write_insert(sql, (*insert, *tail), *columns, *rows, place);
             }
             Text::Update => {
+                let mut next = |sql: &mut String| {
+                    let _ = write!(sql, "${place}");
+                    *place += 1;
+                };
                 let parts = ["UPDATE application SET state = ", ", due_ms = ", ", ended_ms = "];
                 for part in parts {
                     sql.push_str(part);
@@ -186,17 +146,4 @@ impl Text {
             }
         }
     }
-}
-
-async fn run(store: &mut AnyConnection, sql: String, rows: Vec<Vec<Value>>) -> Result<(), Fault> {
-    let mut query = sqlx::query::<Any>(AssertSqlSafe(sql));
-    for value in rows.into_iter().flatten() {
-        query = match value {
-            Value::Text(text) => query.bind(text),
-            Value::Int(int) => query.bind(int),
-            Value::MaybeText(text) => query.bind(text),
-            Value::MaybeInt(int) => query.bind(int),
-        };
-    }
-    query.execute(store).await.map(drop)
 }

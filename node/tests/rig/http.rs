@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::{Site, free_port, wait};
@@ -137,4 +139,18 @@ pub fn site(more: &str) -> (Site, SocketAddr) {
 #[track_caller]
 pub fn wait_for_metric(address: SocketAddr, name: &str, value: f64) {
     wait(|| Client::new(address).metric(name) == value, || format!("{name} {value}"));
+}
+
+/// An access token of a client.
+#[track_caller]
+pub fn token(address: SocketAddr, id: &str, secret: &str) -> String {
+    let basic = STANDARD.encode(format!("{id}:{secret}"));
+    let head = format!(
+        "POST /oauth2/token HTTP/1.1\r\nAuthorization: Basic {basic}\r\n\
+         Content-Type: application/x-www-form-urlencoded"
+    );
+    let answer = Client::new(address).ask(&head, "grant_type=client_credentials");
+    assert_eq!((answer.status, answer.header("cache-control")), (200, Some("no-store")), "{answer:?}");
+    assert_eq!(answer.json()["token_type"], "Bearer");
+    answer.json()["access_token"].as_str().unwrap().to_owned()
 }

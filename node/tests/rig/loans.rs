@@ -4,13 +4,11 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::http::{Answer, Client, site};
+use super::http::{Answer, Client, site, token};
 use super::postgres::Postgres;
-use super::{Node, Site, free_port, qalqan, wait};
+use super::{Node, Site, free_port, wait};
 
 /// A loan gate, a bank and a portal of citizens.
 pub struct Gate {
@@ -133,15 +131,7 @@ impl Gate {
     }
 
     pub fn token(&self, id: &str, secret: &str) -> String {
-        let basic = STANDARD.encode(format!("{id}:{secret}"));
-        let head = format!(
-            "POST /oauth2/token HTTP/1.1\r\nAuthorization: Basic {basic}\r\n\
-             Content-Type: application/x-www-form-urlencoded"
-        );
-        let answer = Client::new(self.address).ask(&head, "grant_type=client_credentials");
-        assert_eq!((answer.status, answer.header("cache-control")), (200, Some("no-store")), "{answer:?}");
-        assert_eq!(answer.json()["token_type"], "Bearer");
-        answer.json()["access_token"].as_str().unwrap().to_owned()
+        token(self.address, id, secret)
     }
 
     pub fn ask_as(&self, token: &str, what: &str, key: &str, body: &str) -> Answer {
@@ -227,21 +217,7 @@ impl Gate {
 
     /// Starts the node again with a clock ahead, as faketime writes it: `+61s`.
     pub fn start_ahead(&mut self, ahead: &str) {
-        let mut command = match ahead {
-            "" => qalqan(self.site.directory.path()),
-            ahead => {
-                let mut command = qalqan(self.site.directory.path());
-                let libraries = [
-                    "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
-                    "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
-                ];
-                let library = libraries.into_iter().find(|path| std::path::Path::new(path).exists());
-                command.env("LD_PRELOAD", library.expect("the package faketime"));
-                command.env("FAKETIME", ahead).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-                command
-            }
-        };
-        self.node = Some(Node::start(command.arg("serve"), self.site.port));
+        self.node = Some(self.site.serve_ahead(ahead));
         self.wait_until_calls_are_known();
     }
 }

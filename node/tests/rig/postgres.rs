@@ -11,6 +11,12 @@ pub struct Postgres {
     pub url: String,
 }
 
+/// Runs a test on SQLite and on a PostgreSQL of its own.
+pub fn on_each_store(test: impl Fn(Option<Postgres>)) {
+    test(None);
+    test(Some(Postgres::start()));
+}
+
 /// PostgreSQL refuses to be root.
 fn as_postgres(program: &Path) -> Command {
     // SAFETY: asks for nothing but a number.

@@ -8,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use journal::{SigningKey, hex};
-use qalqan::loans::{New, add_client, random, replace};
+use qalqan::clients::replace;
+use qalqan::loans::{New, add_client, random};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use sqlx::{Any, AnyConnection, AnyPool, Executor, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
-use super::store::Fault;
+use super::Fault;
 
 /// Units in one transaction, at most: the next transaction lets others at the store.
 const MOST: usize = 64;

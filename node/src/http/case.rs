@@ -1,0 +1,210 @@
+//! The register of cases by HTTP: facts, links and groups, persons; who may ask what is decided with the register.
+
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+
+use super::loans::{parse, repeats};
+use super::problem::{Kind, Problem};
+use super::{Answer, Desk, Route, is_json, plain, read, token, wrong_method};
+use crate::casework::{Asked, Command};
+use crate::store::now_ms;
+
+/// No body but a file of facts is longer.
+const BODY: usize = 256 * 1024;
+/// Looks that one answer holds.
+const LOOKS: i64 = 10_000;
+
+/// The last part of a path that is an id.
+fn id(text: &str) -> Option<i64> {
+    let is_plain = (1..=15).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_plain.then(|| text.parse().ok()).flatten()
+}
+
+/// What stands behind `/v1/case/`.
+enum What<'p> {
+    Get(&'p str, Option<i64>),
+    Post(&'p str, Option<i64>),
+    /// One posts, many are got.
+    Both(&'p str, &'p str),
+}
+
+impl<'p> What<'p> {
+    fn posted(&self) -> Option<(&'p str, Option<i64>)> {
+        match *self {
+            What::Post(what, id) => Some((what, id)),
+            What::Both(what, _) => Some((what, None)),
+            What::Get(..) => None,
+        }
+    }
+
+    fn got(&self) -> Option<(&'p str, Option<i64>)> {
+        match *self {
+            What::Get(what, id) => Some((what, id)),
+            What::Both(_, what) => Some((what, None)),
+            What::Post(..) => None,
+        }
+    }
+}
+
+fn what<'p>(rest: &[&'p str]) -> Option<What<'p>> {
+    Some(match *rest {
+        ["facts", "search"] => What::Post("search", None),
+        ["facts"] => What::Post("import", None),
+        ["facts", fact] => What::Get("fact", Some(id(fact)?)),
+        ["facts", fact, "links"] => What::Get("links", Some(id(fact)?)),
+        ["facts", fact, act @ ("state" | "recovered" | "assign")] => What::Post(act, Some(id(fact)?)),
+        ["cuts"] => What::Post("cut", None),
+        ["groups"] => What::Get("groups", None),
+        ["groups", "confirm"] => What::Post("confirm-group", None),
+        ["groups", group, "members"] => What::Post("members", Some(id(group)?)),
+        ["persons"] => What::Post("person", None),
+        ["persons", "search"] => What::Post("search-persons", None),
+        ["persons", person] => What::Get("person", Some(id(person)?)),
+        ["persons", person, "identifiers"] => What::Post("identifiers", Some(id(person)?)),
+        ["seizures"] => What::Post("seizure", None),
+        ["seizures", seizure] => What::Get("seizure", Some(id(seizure)?)),
+        ["seizures", seizure, "custody"] => What::Post("custody", Some(id(seizure)?)),
+        ["requests"] => What::Both("request", "requests"),
+        ["requests", request] => What::Get("request", Some(id(request)?)),
+        ["requests", request, "answer"] => What::Post("answer", Some(id(request)?)),
+        ["reports"] => What::Both("report", "reports"),
+        ["reports", report] => What::Get("report", Some(id(report)?)),
+        ["reports", report, act @ ("check" | "pass-on")] => What::Post(act, Some(id(report)?)),
+        ["confirmed"] => What::Both("confirm", "confirmations"),
+        ["confirmed", "retract"] => What::Post("retract", None),
+        ["looks"] => What::Get("looks", None),
+        _ => return None,
+    })
+}
+
+/// The parameters of a query; one that is no form has none.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn of(text: Option<&str>) -> Query {
+        Query(token::form(text.unwrap_or("").as_bytes()).unwrap_or_default())
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+fn posted(what: &str, id: Option<i64>, body: &Bytes, query: &Query) -> Result<Command, Problem> {
+    let id = id.unwrap_or(0);
+    Ok(match what {
+        "import" => Command::Import(body.clone(), query.get("unit").map(str::to_owned)),
+        "search" => Command::Search(parse(body)?),
+        "state" => Command::ChangeState(id, parse(body)?),
+        "recovered" => Command::Recover(id, parse(body)?),
+        "assign" => Command::Assign(id, parse(body)?),
+        "cut" => Command::Cut(parse(body)?),
+        "confirm-group" => Command::ConfirmGroup(parse(body)?),
+        "members" => Command::JoinGroup(id, parse(body)?),
+        "person" => Command::KeepPerson(parse(body)?),
+        "search-persons" => Command::SearchPersons(parse(body)?),
+        "identifiers" => Command::AddIdentifiers(id, parse(body)?),
+        "seizure" => Command::KeepSeizure(parse(body)?),
+        "custody" => Command::HandOver(id, parse(body)?),
+        "request" => Command::MakeRequest(parse(body)?),
+        "answer" => Command::AnswerRequest(id, parse(body)?),
+        "report" => Command::Report(parse(body)?),
+        "check" => Command::CheckReport(id, parse(body)?),
+        "pass-on" => Command::PassOn(id, parse(body)?),
+        "confirm" => Command::Confirm(parse(body)?, true),
+        "retract" => Command::Confirm(parse(body)?, false),
+        _ => unreachable!("no other is posted"),
+    })
+}
+
+fn got(what: &str, id: Option<i64>, query: &Query) -> Result<Command, Problem> {
+    let id = id.unwrap_or(0);
+    let wrong = |what: &str| Problem::new(Kind::InvalidRequest, what);
+    Ok(match what {
+        "fact" => Command::Fact(id),
+        "links" => Command::Links(id),
+        "groups" => Command::Groups,
+        "person" => Command::Person(id),
+        "seizure" => Command::Seizure(id),
+        "requests" => Command::Requests,
+        "request" => Command::Request(id),
+        "reports" => Command::Reports,
+        "report" => Command::SeeReport(id),
+        "confirmations" => {
+            let after = query.get("after").map_or(Ok(0), str::parse);
+            Command::Confirmations(after.map_err(|_| wrong("after is no number"))?)
+        }
+        "looks" => {
+            let since_ms = match query.get("since").map(str::parse::<jiff::Timestamp>) {
+                None => 0,
+                Some(Ok(since)) => since.as_millisecond(),
+                Some(Err(_)) => return Err(wrong("since is no time such as 2026-11-26T09:30:00Z")),
+            };
+            let limit = query.get("limit").map_or(Ok(1000), str::parse);
+            let limit = limit.ok().filter(|limit| (1..=LOOKS).contains(limit));
+            let limit = limit.ok_or_else(|| wrong("limit is not between 1 and 10000"))?;
+            Command::Looks { since_ms, limit }
+        }
+        _ => unreachable!("no other is got"),
+    })
+}
+
+impl Desk {
+    /// All that belongs to the register.
+    pub(super) async fn case(&self, request: Request<Incoming>) -> Result<Answer, Problem> {
+        let setup = self.setup();
+        let (head, body) = request.into_parts();
+        let (path, query) = (head.uri.path(), Query::of(head.uri.query()));
+        let whole = head.uri.path_and_query().map_or(path, |whole| whole.as_str());
+        let rest: Vec<&str> = path[Route::Case.path().len()..].split('/').skip(1).collect();
+        let asked = what(&rest);
+        let asked =
+            asked.ok_or_else(|| Problem::new(Kind::NotFound, "docs/casework.md says what is here"))?;
+        let is_post = head.method == Method::POST;
+        let is_fit = match head.method {
+            Method::POST => asked.posted().is_some(),
+            Method::GET | Method::HEAD => asked.got().is_some(),
+            _ => false,
+        };
+        if !is_fit {
+            let methods = match asked {
+                What::Post(..) => "POST",
+                What::Get(..) => "GET, HEAD",
+                What::Both(..) => "GET, HEAD, POST",
+            };
+            return Ok(wrong_method(Route::Case, methods));
+        }
+        let shown = token::shown(&head.headers)?;
+        let configured = setup.casework.as_ref().zip(self.casework.as_ref());
+        let (settings, register) = configured.ok_or_else(|| {
+            Problem::new(Kind::NotConfigured, "this node has no register: configure [casework]")
+        })?;
+        let client = settings.clients.of_token(&settings.vault, &shown, now_ms());
+        let client = client.ok_or_else(token::unknown)?.clone();
+        let (command, repeats) = if is_post {
+            let (what, id) = asked.posted().expect("it fits");
+            let is_file = what == "import";
+            let limit = if is_file { settings.import_bytes } else { BODY };
+            let body = read(body, limit, setup.http.body).await?;
+            if is_file { is_csv(&head.headers) } else { is_json(&head.headers) }?;
+            (posted(what, id, &body, &query)?, repeats(&head.headers, whole, &body)?)
+        } else {
+            let (what, id) = asked.got().expect("it fits");
+            (got(what, id, &query)?, None)
+        };
+        let (status, body) = register.ask(Asked { client, repeats, command }).await?;
+        let mut answer = plain("application/json", body);
+        *answer.status_mut() = StatusCode::from_u16(status).expect("a status");
+        answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(answer)
+    }
+}
+
+fn is_csv(headers: &header::HeaderMap) -> Result<(), Problem> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    match kind.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("text/csv") {
+        true => Ok(()),
+        false => Err(Problem::new(Kind::UnsupportedMediaType, "send Content-Type: text/csv")),
+    }
+}
