@@ -18,6 +18,7 @@ mod reports;
 mod requests;
 mod rotation;
 mod seizures;
+mod statistics;
 mod store;
 
 use std::io;
@@ -39,6 +40,7 @@ pub use clients::{Client, Clients, SCOPE, add as add_client};
 pub use confirmed::Confirmation;
 pub use import::{Imported, import_file};
 pub use looks::{Look, looks};
+pub use statistics::{Form, Statistics, Wanted};
 pub use store::Store;
 
 use office::Office;

@@ -75,6 +75,7 @@ pub enum Route {
     Confirm,
     /// Everything of [`case`].
     Case,
+    Stats,
     Healthz,
     Readyz,
     Metrics,
@@ -83,7 +84,7 @@ pub enum Route {
 }
 
 impl Route {
-    pub const ALL: [Route; 21] = [
+    pub const ALL: [Route; 22] = [
         Route::Screen,
         Route::Explain,
         Route::SaveRequest,
@@ -100,6 +101,7 @@ impl Route {
         Route::References,
         Route::Confirm,
         Route::Case,
+        Route::Stats,
         Route::Healthz,
         Route::Readyz,
         Route::Metrics,
@@ -144,6 +146,7 @@ impl Route {
             Route::References => "/v1/references",
             Route::Confirm => "/confirm",
             Route::Case => "/v1/case",
+            Route::Stats => "/v1/stats",
             Route::Healthz => "/healthz",
             Route::Readyz => "/readyz",
             Route::Metrics => "/metrics",
@@ -237,7 +240,7 @@ impl Desk {
         peer: IpAddr,
     ) -> Result<Answer, Problem> {
         if route == Route::Nothing {
-            let what = "ask /v1/screen, /v1/screen/explain, /aos/saveRequest, /aos/checkRequest, /v1/locations, /device-roaming-status/v1/retrieve, /v1/scorecard, /v1/loans, /v1/bans, /v1/signals, /v1/phones, /v1/references, /v1/case, /confirm, /one-time-password-sms/v1, /oauth2/token, /healthz, /readyz, /metrics or /openapi.json";
+            let what = "ask /v1/screen, /v1/screen/explain, /aos/saveRequest, /aos/checkRequest, /v1/locations, /device-roaming-status/v1/retrieve, /v1/scorecard, /v1/loans, /v1/bans, /v1/signals, /v1/phones, /v1/references, /v1/case, /v1/stats, /confirm, /one-time-password-sms/v1, /oauth2/token, /healthz, /readyz, /metrics or /openapi.json";
             return Err(Problem::new(Kind::NotFound, what));
         }
         match route {
@@ -245,7 +248,7 @@ impl Desk {
                 return self.lending(route, request).await;
             }
             Route::Token => return self.token(request).await,
-            Route::Case => return self.case(request).await,
+            Route::Case | Route::Stats => return self.case(route, request).await,
             Route::Confirm => return self.confirm(request, peer).await,
             Route::OneTimePassword => return Ok(self.one_time_password(request).await),
             _ => {}

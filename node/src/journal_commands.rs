@@ -183,10 +183,31 @@ pub struct ScorecardArgs {
     directory: Option<String>,
 }
 
+/// The journal of the configuration.
+pub fn configured(origin: &Origin) -> Result<Source, Box<dyn std::error::Error>> {
+    let args = QueryArgs::of_all(Period { from: None, until: None }, None, OutputForm::Table, None);
+    Ok(args.opened(origin)?.0)
+}
+
 impl ScorecardArgs {
     pub fn run(self, origin: &Origin, out: &mut impl Write) -> Outcome {
         let ScorecardArgs { period, trunk, format, directory } = self;
-        let args = QueryArgs {
+        let args = QueryArgs::of_all(period, trunk, format, directory);
+        let wanted = args.query()?;
+        let (source, _) = args.opened(origin)?;
+        Ok(qalqan::scorecard::print(&scorecard(source, &wanted)?, args.form(), out)?)
+    }
+}
+
+impl QueryArgs {
+    /// All verdicts of a period, masked.
+    fn of_all(
+        period: Period,
+        trunk: Option<String>,
+        format: OutputForm,
+        directory: Option<String>,
+    ) -> QueryArgs {
+        QueryArgs {
             period,
             number: None,
             rule: None,
@@ -197,14 +218,9 @@ impl ScorecardArgs {
             format,
             directory,
             keys: None,
-        };
-        let wanted = args.query()?;
-        let (source, _) = args.opened(origin)?;
-        Ok(qalqan::scorecard::print(&scorecard(source, &wanted)?, args.form(), out)?)
+        }
     }
-}
 
-impl QueryArgs {
     fn run(self, origin: &Origin, language: Option<Language>, out: &mut impl Write) -> Outcome {
         let wanted = self.query()?;
         let (source, usual) = self.opened(origin)?;

@@ -4,6 +4,7 @@ mod journal_commands;
 mod list_commands;
 mod loan_commands;
 mod roaming_commands;
+mod stats_commands;
 
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use qalqan::{demo, http, manual, replay, serve, simulate};
 use roaming_commands::RoamingCommand;
 use rules::Language;
 use screening::Fields;
+use stats_commands::StatsArgs;
 
 /// Qalqan stops telephone fraud: every call is judged as it enters the network.
 #[derive(Parser)]
@@ -64,6 +66,8 @@ enum Command {
     Journal(JournalCommand),
     /// What each trunk handed over by day: the share of spoofed calls
     Scorecard(ScorecardArgs),
+    /// Public numbers of a period, from the register and the journal: facts, damage, blocks; growth over years
+    Stats(StatsArgs),
     /// The loan gate: its keys, clients, and who looked at what
     #[command(subcommand)]
     Loan(LoanCommand),
@@ -244,6 +248,7 @@ fn run(command_line: CommandLine) -> Outcome {
         Command::Hunt(args) => hunt::run(args, &mut out)?,
         Command::Journal(command) => journal_commands::run(command, &origin, language, &mut out)?,
         Command::Scorecard(args) => args.run(&origin, &mut out)?,
+        Command::Stats(args) => args.run(&origin, language, &mut out)?,
         Command::Loan(command) => loan_commands::run(command, &origin, language, &mut out)?,
         Command::Roaming(command) => roaming_commands::run(command, &mut out)?,
         Command::Simulate(args) => simulate::simulate(&args, language.unwrap_or_default(), &mut out)?,

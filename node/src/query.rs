@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use call::Rule;
+use call::{Rule, Verdict};
 use exchange::Scorecard;
 use journal::{NumbersKey, Shown};
 use numbering::Number;
@@ -89,14 +89,25 @@ pub fn query(
 
 /// What each trunk handed over by day, of the verdicts that match.
 pub fn scorecard(source: Source, query: &Query) -> io::Result<Scorecard> {
-    let (search, _) = search(source, query, Some(Scorecard::default()))?;
-    Ok(search.card.unwrap_or_default())
+    let mut card = Scorecard::default();
+    search(source, query, Some(&mut |found| card.count(found.time_ms, &found.trunk, &found.verdict)))?;
+    Ok(card)
+}
+
+/// Every verdict of a time: from, and until; ms since 1970.
+pub fn verdicts(
+    source: Source,
+    (from_ms, until_ms): (Option<i64>, i64),
+    each: &mut dyn FnMut(&Verdict),
+) -> io::Result<()> {
+    let query = Query { from_ms, until_ms: Some(until_ms), limit: usize::MAX, ..Query::default() };
+    search(source, &query, Some(&mut |found| each(&found.verdict))).map(drop)
 }
 
 /// Reads the journal; says whether older records were left unread because the limit was reached.
-fn search<'q>(source: Source, query: &'q Query, card: Option<Scorecard>) -> io::Result<(Search<'q>, bool)> {
+fn search<'q>(source: Source, query: &'q Query, each: Option<Each<'q>>) -> io::Result<(Search<'q>, bool)> {
     let mut reading = Reading::open(source.directory.as_deref(), source.shelves)?;
-    let mut search = Search { query, found: Vec::new(), matched: 0, blind: None, card };
+    let mut search = Search { query, found: Vec::new(), matched: 0, blind: None, each };
     let mut trunks = TrunkNames::new(source.directory.clone().unwrap_or_default());
     reading.logs(&source.keys, |record, closed| {
         if closed && query.number.is_some() {
@@ -168,16 +179,18 @@ struct Search<'q> {
     matched: usize,
     /// Something that a number cannot be looked for in.
     blind: Option<String>,
-    /// Where verdicts are counted, not kept.
-    card: Option<Scorecard>,
+    /// Where verdicts are looked at in passing, not kept.
+    each: Option<Each<'q>>,
 }
+
+type Each<'e> = &'e mut dyn FnMut(&Found);
 
 impl Search<'_> {
     fn take(&mut self, found: Found, token: Option<&str>) {
         if self.query.matches(&found, token) {
             self.matched += 1;
-            if let Some(card) = &mut self.card {
-                return card.count(found.time_ms, &found.trunk, &found.verdict);
+            if let Some(each) = &mut self.each {
+                return each(&found);
             }
             self.found.push(found);
             // Keep memory small however much matches: sort and cut now and then.

@@ -21,6 +21,7 @@ mod page;
 mod page_engine;
 mod page_face;
 mod proxy_asking;
+mod public_numbers;
 mod register;
 mod register_links;
 mod register_work;

@@ -5,7 +5,7 @@ use hyper::body::Bytes;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::Client;
+use super::{Client, Form, Wanted};
 
 /// Who asks for what.
 pub struct Asked {
@@ -52,6 +52,7 @@ pub enum Command {
         since_ms: i64,
         limit: i64,
     },
+    Statistics(Wanted, Form),
 }
 
 /// An identifier, written in any way that people write it.

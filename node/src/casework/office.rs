@@ -212,6 +212,12 @@ impl<'r> Round<'r> {
                 let looks = self.unit.looks(*since_ms, *limit).await?;
                 Ok((200, json!({"looks": looks.iter().map(Look::shown).collect::<Vec<_>>()})))
             }
+            Command::Statistics(wanted, form) => {
+                self.allow_ever(Act::SeeStatistics, "statistics")?;
+                self.saw(Act::SeeStatistics, "statistics");
+                let statistics = self.unit.statistics(wanted, &self.settings.days.zone).await?;
+                Ok((200, statistics.in_form(*form)))
+            }
         }
     }
 }
@@ -238,6 +244,7 @@ impl Command {
                 | Command::SeeReport(_)
                 | Command::Confirmations(_)
                 | Command::Looks { .. }
+                | Command::Statistics(..)
         )
     }
 }

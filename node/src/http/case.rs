@@ -6,9 +6,10 @@ use hyper::{Method, Request, StatusCode};
 
 use super::loans::{parse, repeats};
 use super::problem::{Kind, Problem};
-use super::{Answer, Desk, Route, is_json, plain, read, token, wrong_method};
-use crate::casework::{Asked, Command};
+use super::{Answer, Desk, Route, is_json, language, plain, read, token, wrong_method};
+use crate::casework::{Asked, Command, Form, Wanted};
 use crate::store::now_ms;
+use rules::Language;
 
 /// No body but a file of facts is longer.
 const BODY: usize = 256 * 1024;
@@ -118,7 +119,7 @@ fn posted(what: &str, id: Option<i64>, body: &Bytes, query: &Query) -> Result<Co
     })
 }
 
-fn got(what: &str, id: Option<i64>, query: &Query) -> Result<Command, Problem> {
+fn got(what: &str, id: Option<i64>, query: &Query, language: Language) -> Result<Command, Problem> {
     let id = id.unwrap_or(0);
     let wrong = |what: &str| Problem::new(Kind::InvalidRequest, what);
     Ok(match what {
@@ -146,19 +147,35 @@ fn got(what: &str, id: Option<i64>, query: &Query) -> Result<Command, Problem> {
             let limit = limit.ok_or_else(|| wrong("limit is not between 1 and 10000"))?;
             Command::Looks { since_ms, limit }
         }
+        "statistics" => {
+            let wanted = Wanted::read(
+                (query.get("year"), query.get("from"), query.get("until")),
+                (query.get("region"), query.get("type")),
+                query.get("cumulative") == Some("true"),
+                query.get("years"),
+            );
+            let form = match query.get("form") {
+                None | Some("json") => Form::Json,
+                Some("csv") => Form::Csv,
+                Some("svg") => Form::Svg(language),
+                Some(_) => return Err(wrong("form is none of json, csv and svg")),
+            };
+            Command::Statistics(wanted.map_err(|what| wrong(&what))?, form)
+        }
         _ => unreachable!("no other is got"),
     })
 }
 
 impl Desk {
     /// All that belongs to the register.
-    pub(super) async fn case(&self, request: Request<Incoming>) -> Result<Answer, Problem> {
+    pub(super) async fn case(&self, route: Route, request: Request<Incoming>) -> Result<Answer, Problem> {
         let setup = self.setup();
         let (head, body) = request.into_parts();
         let (path, query) = (head.uri.path(), Query::of(head.uri.query()));
         let whole = head.uri.path_and_query().map_or(path, |whole| whole.as_str());
-        let rest: Vec<&str> = path[Route::Case.path().len()..].split('/').skip(1).collect();
-        let asked = what(&rest);
+        let rest: Vec<&str> = path[route.path().len()..].split('/').skip(1).collect();
+        let is_stats = route == Route::Stats;
+        let asked = if is_stats { Some(What::Get("statistics", None)) } else { what(&rest) };
         let asked =
             asked.ok_or_else(|| Problem::new(Kind::NotFound, "docs/casework.md says what is here"))?;
         let is_post = head.method == Method::POST;
@@ -173,7 +190,7 @@ impl Desk {
                 What::Get(..) => "GET, HEAD",
                 What::Both(..) => "GET, HEAD, POST",
             };
-            return Ok(wrong_method(Route::Case, methods));
+            return Ok(wrong_method(route, methods));
         }
         let shown = token::shown(&head.headers)?;
         let configured = setup.casework.as_ref().zip(self.casework.as_ref());
@@ -191,10 +208,18 @@ impl Desk {
             (posted(what, id, &body, &query)?, repeats(&head.headers, whole, &body)?)
         } else {
             let (what, id) = asked.got().expect("it fits");
-            (got(what, id, &query)?, None)
+            let language = language::of(&head.headers, setup.language);
+            (got(what, id, &query, language)?, None)
+        };
+        let kind = match command {
+            Command::Statistics(_, Form::Csv) => "text/csv; charset=utf-8",
+            Command::Statistics(_, Form::Svg(_)) => "image/svg+xml",
+            _ => "application/json",
         };
         let (status, body) = register.ask(Asked { client, repeats, command }).await?;
-        let mut answer = plain("application/json", body);
+        let body =
+            if kind == "application/json" { body } else { serde_json::from_str(&body).expect("a text") };
+        let mut answer = plain(kind, body);
         *answer.status_mut() = StatusCode::from_u16(status).expect("a status");
         answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Ok(answer)

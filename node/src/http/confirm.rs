@@ -147,8 +147,7 @@ impl Desk {
         if is_get != gets {
             return Ok(wrong_method(if gets { "GET, HEAD" } else { "POST" }));
         }
-        let accepted = head.headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
-        let language = language::choose(accepted.unwrap_or(""), setup.language);
+        let language = language::of(&head.headers, setup.language);
         let session = key(&head.headers).and_then(|key| std::str::from_utf8(key).ok()).unwrap_or("");
         let no_session = || Problem::new(Kind::NoSession, "send the session as Authorization: Bearer");
         if path != ["session"] && !is_token(session) {

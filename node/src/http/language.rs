@@ -1,6 +1,13 @@
 //! Which language an asker reads: Accept-Language (RFC 9110 section 12.5.4).
 
+use hyper::header::{ACCEPT_LANGUAGE, HeaderMap};
 use rules::Language;
+
+/// The language of a request; `usual` where it names none of ours.
+pub fn of(headers: &HeaderMap, usual: Language) -> Language {
+    let accepted = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    choose(accepted.unwrap_or(""), usual)
+}
 
 /// The language asked for most that there is; `usual` where none of them is.
 pub fn choose(accepted: &str, usual: Language) -> Language {

@@ -219,8 +219,7 @@ impl Desk {
                 "send an Idempotency-Key of 1 to 128 printable characters, a new one for each application";
             return Err(Problem::new(Kind::NoIdempotencyKey, what));
         }
-        let accepted = head.headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
-        let language = language::choose(accepted.unwrap_or(""), setup.language);
+        let language = language::of(&head.headers, setup.language);
         let is_document = matches!(command, Command::Document { .. });
         let (status, body) = loans.ask(Asked { client: client.clone(), language, repeats, command }).await?;
         let mut answer = if is_document {

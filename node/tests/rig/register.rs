@@ -79,6 +79,11 @@ impl Register {
     }
 
     #[track_caller]
+    pub fn stats(&self, who: &str, query: &str) -> Answer {
+        self.ask(who, &format!("GET /v1/stats?{query}"), "", "")
+    }
+
+    #[track_caller]
     pub fn import(&self, who: &str, key: &str, csv: &str) -> Answer {
         let key = if key.is_empty() { String::new() } else { format!("\r\nIdempotency-Key: {key}") };
         self.ask(who, "POST /v1/case/facts", &format!("\r\nContent-Type: text/csv{key}"), csv)

@@ -109,3 +109,32 @@ routes! {
     see_looks: get "/v1/case/looks", query "since" "RFC 3339", query "limit" "The newest so many: 1000 as shipped, 10000 at most"
         => 200 "Looks, the newest last";
 }
+
+/// Public numbers of a period: facts, damage, persons, groups, seizures, and the years before; each with the question it answers
+#[utoipa::path(
+    get,
+    path = "/v1/stats",
+    params(
+        ("year" = Option<String>, Query, description = "Such as 2023; or `from` and `until`"),
+        ("from" = Option<String>, Query, description = "The first day"),
+        ("until" = Option<String>, Query, description = "The day behind the last"),
+        ("region" = Option<String>, Query, description = "Facts of this region alone"),
+        ("type" = Option<String>, Query, description = "Facts of this type alone"),
+        ("cumulative" = Option<String>, Query, description = "`true`: from the first fact on"),
+        ("years" = Option<String>, Query, description = "Years before that facts are compared with: 7 as shipped, 50 at most"),
+        ("form" = Option<String>, Query, description = "`json`, `csv` or `svg`"),
+        ("Accept-Language" = Option<String>, Header, description = "Language of the title of a picture: kk, ru or en")
+    ),
+    responses(
+        (status = 200, description = "The figures",
+         content((Object = "application/json"), (String = "text/csv"), (String = "image/svg+xml"))),
+        (status = 401, description = "No access token, or one that does not count", body = ProblemBody, content_type = "application/problem+json",
+         headers(("WWW-Authenticate" = String, description = "Bearer"))),
+        (status = 403, description = "No register here", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "No such period, type or form", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "The node failed on this request", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "The store does not answer, or too much waits", body = ProblemBody, content_type = "application/problem+json")
+    ),
+    security(("loan_client" = []))
+)]
+pub fn see_statistics() {}
