@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rig::http::{Answer, Client};
-use rig::loans::{Gate, iin, loan};
+use rig::loans::{Gate, iin, loan, wrong_iin};
 use rig::postgres::Postgres;
 use rig::wait;
 use serde_json::{Value, json};
@@ -34,6 +34,38 @@ fn ask(client: &mut Client, token: &str, what: &str, key: &str, body: &str) -> O
 
 fn events(seen: &Value, name: &str) -> usize {
     seen["events"].as_array().unwrap().iter().filter(|event| event["event"] == name).count()
+}
+
+/// Refused before the store is asked, and nothing of it is kept there: not the answer, not the key, not a look.
+#[test]
+fn a_wrong_iin_is_refused_on_each_store() {
+    on_each_store(|postgres| {
+        let gate_ = Gate::new(postgres, "", "");
+        for wrong in
+            [wrong_iin(), iin(700)[..11].to_owned(), format!("{}0", iin(700)), "000000000000".to_owned()]
+        {
+            let answer = gate_.bank("POST /v1/loans", "wrong-iin", loan(&wrong, "+77015550007", "1000"));
+            assert_eq!((answer.status, answer.problem().as_str()), (422, "invalid-request"), "{wrong}");
+            assert!(answer.json()["detail"].as_str().unwrap().contains("iin"), "{answer:?}");
+            for what in ["set", "lift", "retrieve"] {
+                let answer = gate_.portal(&format!("POST /v1/bans/{what}"), json!({"iin": wrong}));
+                assert_eq!(
+                    (answer.status, answer.problem().as_str()),
+                    (422, "invalid-request"),
+                    "{what} {wrong}"
+                );
+            }
+        }
+        let looks =
+            || gate_.site.ok(&["loan", "looks"]).lines().filter(|line| !line.contains("scam")).count();
+        assert_eq!(looks(), 0);
+        let id = gate_.open("wrong-iin", loan(&iin(700), "+77015550007", "1000"));
+        assert_eq!(
+            (&gate_.look(&id)["state"], looks()),
+            (&json!("confirming"), 2),
+            "the key was not used up"
+        );
+    });
 }
 
 /// 10,000 guesses over 100 connections of 100 addresses, with a new code asked for again and again.
