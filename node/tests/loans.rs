@@ -11,7 +11,7 @@ use std::sync::mpsc::channel;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rig::http::{Answer, Client, site};
-use rig::loans::{Gate, gate, iin, loan};
+use rig::loans::{Gate, gate, iin, loan, wrong_iin};
 use rig::postgres::on_each_store;
 use rig::{INTERNATIONAL, Invite, Switch, wait};
 use serde_json::{Value, json};
@@ -395,44 +395,6 @@ fn keys_are_replaced_while_loans_go_on() {
         assert!(gate_.text(phone).contains("1000.00"), "the text of before is sent");
         let code = gate_.code(&id, phone);
         assert_eq!(gate_.enter(&id, "confirm", &code).json()["state"], "approved");
-    });
-}
-
-/// One whose check digit does not fit.
-fn wrong_iin() -> String {
-    let fine = iin(700);
-    format!("{}{}", &fine[..11], (fine.as_bytes()[11] - b'0' + 1) % 10)
-}
-
-/// Refused before the store is asked, and nothing of it is kept there: not the answer, not the key, not a look.
-#[test]
-fn a_wrong_iin_is_refused_on_each_store() {
-    on_each_store(|postgres| {
-        let gate_ = Gate::new(postgres, "", "");
-        for wrong in
-            [wrong_iin(), iin(700)[..11].to_owned(), format!("{}0", iin(700)), "000000000000".to_owned()]
-        {
-            let answer = gate_.bank("POST /v1/loans", "wrong-iin", loan(&wrong, "+77015550007", "1000"));
-            assert_eq!((answer.status, answer.problem().as_str()), (422, "invalid-request"), "{wrong}");
-            assert!(answer.json()["detail"].as_str().unwrap().contains("iin"), "{answer:?}");
-            for what in ["set", "lift", "retrieve"] {
-                let answer = gate_.portal(&format!("POST /v1/bans/{what}"), json!({"iin": wrong}));
-                assert_eq!(
-                    (answer.status, answer.problem().as_str()),
-                    (422, "invalid-request"),
-                    "{what} {wrong}"
-                );
-            }
-        }
-        let looks =
-            || gate_.site.ok(&["loan", "looks"]).lines().filter(|line| !line.contains("scam")).count();
-        assert_eq!(looks(), 0);
-        let id = gate_.open("wrong-iin", loan(&iin(700), "+77015550007", "1000"));
-        assert_eq!(
-            (&gate_.look(&id)["state"], looks()),
-            (&json!("confirming"), 2),
-            "the key was not used up"
-        );
     });
 }
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rig::http::{Answer, Client};
-use rig::loans::{Gate, iin, loan};
+use rig::loans::{Gate, iin, loan, wrong_iin};
 use rig::postgres::on_each_store;
 use rig::wait;
 use serde_json::{Value, json};
@@ -29,6 +29,38 @@ fn ask(client: &mut Client, token: &str, what: &str, key: &str, body: &str) -> O
 
 fn events(seen: &Value, name: &str) -> usize {
     seen["events"].as_array().unwrap().iter().filter(|event| event["event"] == name).count()
+}
+
+/// Refused before the store is asked, and nothing of it is kept there: not the answer, not the key, not a look.
+#[test]
+fn a_wrong_iin_is_refused_on_each_store() {
+    on_each_store(|postgres| {
+        let gate_ = Gate::new(postgres, "", "");
+        for wrong in
+            [wrong_iin(), iin(700)[..11].to_owned(), format!("{}0", iin(700)), "000000000000".to_owned()]
+        {
+            let answer = gate_.bank("POST /v1/loans", "wrong-iin", loan(&wrong, "+77015550007", "1000"));
+            assert_eq!((answer.status, answer.problem().as_str()), (422, "invalid-request"), "{wrong}");
+            assert!(answer.json()["detail"].as_str().unwrap().contains("iin"), "{answer:?}");
+            for what in ["set", "lift", "retrieve"] {
+                let answer = gate_.portal(&format!("POST /v1/bans/{what}"), json!({"iin": wrong}));
+                assert_eq!(
+                    (answer.status, answer.problem().as_str()),
+                    (422, "invalid-request"),
+                    "{what} {wrong}"
+                );
+            }
+        }
+        let looks =
+            || gate_.site.ok(&["loan", "looks"]).lines().filter(|line| !line.contains("scam")).count();
+        assert_eq!(looks(), 0);
+        let id = gate_.open("wrong-iin", loan(&iin(700), "+77015550007", "1000"));
+        assert_eq!(
+            (&gate_.look(&id)["state"], looks()),
+            (&json!("confirming"), 2),
+            "the key was not used up"
+        );
+    });
 }
 
 /// 10,000 guesses over 100 connections of 100 addresses, with a new code asked for again and again.
@@ -157,6 +189,76 @@ fn hook() -> (String, Told) {
         }
     });
     (url, told)
+}
+
+/// Opens so many loans over a few connections, as a client; gives their ids.
+fn open_many(gate: &Gate, (id, secret): (&str, &str), serials: std::ops::Range<u32>) -> Vec<String> {
+    let (token, next) = (gate.token(id, secret), AtomicU32::new(serials.start));
+    let opening = || {
+        let (mut client, mut opened) = (Client::new(gate.address), Vec::new());
+        loop {
+            let serial = next.fetch_add(1, Ordering::Relaxed);
+            if serial >= serials.end {
+                return opened;
+            }
+            let body = loan(&iin(serial * 2), &format!("+7702{serial:07}"), "1000").to_string();
+            let answer =
+                ask(&mut client, &token, "POST /v1/loans", &format!("{id}-{serial}"), &body).unwrap();
+            assert_eq!(answer.status, 201, "{answer:?}");
+            opened.push(answer.json()["id"].as_str().unwrap().to_owned());
+        }
+    };
+    std::thread::scope(|scope| {
+        let all = [(); 8].map(|()| scope.spawn(opening));
+        all.into_iter().flat_map(|one| one.join().unwrap()).collect()
+    })
+}
+
+/// A creditor's door that takes connections and never says a word.
+fn silent_hook() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let held: Vec<_> = listener.incoming().flatten().collect();
+        drop(held);
+    });
+    url
+}
+
+/// One creditor's door hangs with many webhooks before it; another creditor hears at once, of every loan.
+#[test]
+fn a_creditor_that_hangs_holds_up_no_other() {
+    on_each_store(|postgres| {
+        let (url, told) = hook();
+        let gate = Gate::new(postgres, &url, "");
+        let slow = gate.site.ok(&[
+            "loan",
+            "client",
+            "clients.csv",
+            "slow",
+            "--name",
+            "Slow",
+            "--class",
+            "bank",
+            "--webhook",
+            &silent_hook(),
+        ]);
+        let secret = slow.lines().find_map(|line| line.strip_prefix("client_secret ")).unwrap();
+        gate.node.as_ref().unwrap().signal("-HUP");
+        let is_known = || {
+            let form = format!("grant_type=client_credentials&client_id=slow&client_secret={secret}");
+            let head = "POST /oauth2/token HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded";
+            Client::new(gate.address).ask(head, form).status == 200
+        };
+        wait(is_known, || "the second creditor is known".to_owned());
+        open_many(&gate, ("slow", secret), 0..300);
+        let ids = open_many(&gate, ("bank", &gate.bank.1), 1000..1040);
+        wait(
+            || ids.iter().all(|id| told.lock().unwrap().contains_key(id)),
+            || format!("webhooks of {} loans; heard of {}", ids.len(), told.lock().unwrap().len()),
+        );
+        rig::http::wait_for_metric(gate.address, "qalqan_loans_webhooks_sent_total", 40.0);
+    });
 }
 
 /// What a creditor was told with 2xx of an application.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rig::browser::{Browser, Page};
-use rig::loans::{Gate, gate, iin, loan};
+use rig::loans::{Gate, gate, iin, loan, wrong_iin};
 use rig::postgres::Postgres;
 use serde_json::{Value, json};
 
@@ -148,7 +148,7 @@ fn a_reference_photo_is_put_listed_and_removed_by_hand() {
         for (name, bytes) in [("own.jpg", file("obama2.jpg")), ("none.jpg", b"GIF89a".to_vec())] {
             gate_.site.write(name, bytes);
         }
-        let wrong = format!("{}{}", &own[..11], (own.as_bytes()[11] - b'0' + 1) % 10);
+        let wrong = wrong_iin();
         for (arguments, iin, said) in [
             (&["put", "nowhere.jpg"][..], &own, "nowhere.jpg: "),
             (&["put", "none.jpg"], &own, "none.jpg: picture: not-a-picture"),

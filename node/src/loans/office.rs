@@ -219,15 +219,13 @@ impl Office {
             Command::KeepReference { iin, reference } => {
                 let turn = turn_of(&round.settings.vault, iin);
                 round.unit.lock(turn).await?;
-                round.unit.keep_reference(iin, &client.id, reference, round.now_ms).await?;
-                round.unit.look_at(&client.id, "reference-put", iin, round.now_ms).await?;
+                round.unit.put_reference(&client.id, iin, reference, round.now_ms).await?;
                 self.settle_others(round, iin).await?;
                 Ok((201, json!({"model": reference.model})))
             }
             Command::DropReference { iin } => {
                 round.unit.lock(turn_of(&round.settings.vault, iin)).await?;
-                round.unit.look_at(&client.id, "reference-remove", iin, round.now_ms).await?;
-                match round.unit.drop_reference(iin).await? {
+                match round.unit.remove_reference(&client.id, iin, round.now_ms).await? {
                     true => Ok((200, json!({"deleted": true}))),
                     false => problem(Kind::NotFound, "this person has no reference photo"),
                 }

@@ -83,7 +83,7 @@ pub struct ReferenceSeen {
     pub picture_until_ms: Option<i64>,
 }
 
-/// At the command line, where no office is: who did it is recorded as a look.
+/// At the command line, where no office is.
 impl Store {
     pub async fn put_reference(
         &self,
@@ -94,8 +94,8 @@ impl Store {
         now_ms: i64,
     ) -> Result<(), Fault> {
         let mut unit = self.of_person(vault, iin).await?;
-        unit.keep_reference(iin, who, reference, now_ms).await?;
-        unit.changed_by_hand(who, "reference-put", iin, now_ms).await?;
+        unit.put_reference(who, iin, reference, now_ms).await?;
+        unit.judge_again(iin, now_ms).await?;
         unit.commit().await
     }
 
@@ -108,8 +108,8 @@ impl Store {
         now_ms: i64,
     ) -> Result<bool, Fault> {
         let mut unit = self.of_person(vault, iin).await?;
-        let was_there = unit.drop_reference(iin).await?;
-        unit.changed_by_hand(who, "reference-remove", iin, now_ms).await?;
+        let was_there = unit.remove_reference(who, iin, now_ms).await?;
+        unit.judge_again(iin, now_ms).await?;
         unit.commit().await?;
         Ok(was_there)
     }
@@ -194,9 +194,8 @@ impl Store {
 const ABOUT: &str = "reference";
 
 impl Unit<'_> {
-    /// Records it, and has a node judge the gates of the person's applications again.
-    async fn changed_by_hand(&mut self, who: &str, what: &str, iin: &str, now_ms: i64) -> Result<(), Fault> {
-        self.look_at(who, what, iin, now_ms).await?;
+    /// Has a node judge the gates of a person's applications again.
+    async fn judge_again(&mut self, iin: &str, now_ms: i64) -> Result<(), Fault> {
         for id in self.under_way(iin).await? {
             let update = sqlx::query("UPDATE application SET due_ms = $1 WHERE id = $2");
             update.bind(now_ms).bind(id).execute(&mut *self.tx).await?;
@@ -228,15 +227,16 @@ impl Unit<'_> {
         Ok(None)
     }
 
-    /// Keeps a person's reference photo in place of the one before.
-    pub(super) async fn keep_reference(
+    /// Keeps a person's reference photo in place of the one before, and who did it.
+    pub(super) async fn put_reference(
         &mut self,
+        who: &str,
         iin: &str,
-        client: &str,
         reference: &Reference,
         now_ms: i64,
     ) -> Result<(), Fault> {
         self.drop_reference(iin).await?;
+        self.look_at(who, "reference-put", iin, now_ms).await?;
         let picture = reference.picture.as_ref();
         let insert = "INSERT INTO reference (person, model, sealed, picture, picture_until_ms, client, at_ms) \
                       VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -246,14 +246,25 @@ impl Unit<'_> {
             .bind(Kept::of(iin, &reference.embedding).seal(self.vault))
             .bind(picture.map(|(bytes, _)| seal(self.vault, ABOUT, &STANDARD.encode(bytes))))
             .bind(picture.map(|(_, until_ms)| *until_ms))
-            .bind(client)
+            .bind(who)
             .bind(now_ms)
             .execute(&mut *self.tx)
             .await
             .map(drop)
     }
 
-    pub(super) async fn drop_reference(&mut self, iin: &str) -> Result<bool, Fault> {
+    /// Whether there was one.
+    pub(super) async fn remove_reference(
+        &mut self,
+        who: &str,
+        iin: &str,
+        now_ms: i64,
+    ) -> Result<bool, Fault> {
+        self.look_at(who, "reference-remove", iin, now_ms).await?;
+        self.drop_reference(iin).await
+    }
+
+    async fn drop_reference(&mut self, iin: &str) -> Result<bool, Fault> {
         let mut gone = 0;
         for person in self.vault.macs(Use::Index, iin.as_bytes()) {
             let delete = sqlx::query("DELETE FROM reference WHERE person = $1").bind(person);

@@ -108,48 +108,6 @@ impl Store {
         rows.iter().map(|row| row.try_get(0)).collect()
     }
 
-    /// Takes what is to be sent now, but of kind `except`, for `lease_ms`: nobody else takes it meanwhile.
-    pub async fn take(
-        &self,
-        vault: &Vault,
-        now_ms: i64,
-        lease_ms: i64,
-        except: &str,
-    ) -> Result<Vec<Outgoing>> {
-        let rows = sqlx::query(
-            "SELECT id, kind, client, sealed, next_ms, until_ms, tries FROM outgoing WHERE next_ms <= $1 \
-             AND kind <> $2 ORDER BY next_ms LIMIT 100",
-        )
-        .bind(now_ms)
-        .bind(except)
-        .fetch_all(&self.pool)
-        .await?;
-        let mut taken = Vec::new();
-        for row in rows {
-            let id: String = row.try_get(0)?;
-            let claimed = sqlx::query(
-                "UPDATE outgoing SET next_ms = $1, tries = tries + 1 WHERE id = $2 AND next_ms = $3",
-            )
-            .bind(now_ms + lease_ms)
-            .bind(&id)
-            .bind(row.try_get::<i64, _>(4)?)
-            .execute(&self.pool)
-            .await?;
-            if claimed.rows_affected() == 1 {
-                let body = vault.open(&id, &row.try_get::<String, _>(3)?).unwrap_or_default();
-                taken.push(Outgoing {
-                    id,
-                    kind: row.try_get(1)?,
-                    client: row.try_get(2)?,
-                    body,
-                    until_ms: row.try_get(5)?,
-                    tries: row.try_get::<i64, _>(6)? + 1,
-                });
-            }
-        }
-        Ok(taken)
-    }
-
     /// It was sent, or never will be.
     pub async fn sent(&self, id: &str) -> Result<()> {
         sqlx::query("DELETE FROM outgoing WHERE id = $1").bind(id).execute(&self.pool).await.map(drop)

@@ -258,6 +258,12 @@ pub fn iin(n: u32) -> String {
     unreachable!()
 }
 
+/// One whose check digit does not fit.
+pub fn wrong_iin() -> String {
+    let fine = iin(700);
+    format!("{}{}", &fine[..11], (fine.as_bytes()[11] - b'0' + 1) % 10)
+}
+
 pub fn loan(iin: &str, phone: &str, sum: &str) -> Value {
     json!({"iin": iin, "phone": phone, "sum": sum, "currency": "KZT", "term_days": 365, "kind": "unsecured",
            "channel": "online", "language": "kk"})
