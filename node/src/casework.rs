@@ -7,6 +7,7 @@ mod clients;
 mod confirmed;
 mod events;
 mod facts;
+mod feed;
 mod groups;
 mod identifiers;
 mod import;
@@ -34,15 +35,18 @@ use tokio::task::LocalSet;
 
 use crate::config::Setup;
 use crate::http::{Kind, Problem};
+use crate::loans::Suspects;
 
 pub use asked::{Asked, Command};
 pub use clients::{Client, Clients, SCOPE, add as add_client};
 pub use confirmed::Confirmation;
+pub use feed::FED;
 pub use import::{Imported, import_file};
 pub use looks::{Look, looks};
 pub use statistics::{Form, Statistics, Wanted};
 pub use store::Store;
 
+use feed::{Fed, Feed, LOOK, Waiting};
 use office::Office;
 
 /// Requests that may wait for the thread.
@@ -56,12 +60,16 @@ pub type Reply = Result<(u16, String), Problem>;
 
 /// A line to the thread.
 #[derive(Clone)]
-pub struct Register(mpsc::Sender<(Asked, oneshot::Sender<Reply>)>);
+pub struct Register {
+    jobs: mpsc::Sender<(Asked, oneshot::Sender<Reply>)>,
+    waiting: Waiting,
+}
 
 impl Register {
     /// Opens the store and starts the thread; the node's configuration has `[casework]`.
     pub fn start(
         setup: Arc<ArcSwap<Setup>>,
+        suspects: Option<Arc<Suspects>>,
         stop: Arc<AtomicBool>,
         log: fn(&str),
     ) -> io::Result<(Register, JoinHandle<()>)> {
@@ -72,30 +80,47 @@ impl Register {
             io::Error::other(format!("casework: the store cannot be opened: {fault}"))
         })?;
         let (jobs, asked) = mpsc::channel(JOBS);
+        let waiting = Waiting::default();
+        let feed = Feed::new(waiting.clone(), suspects);
         let thread = std::thread::Builder::new().name("casework".to_owned()).spawn(move || {
             let office = Office { setup, store, log, index: Default::default() };
-            LocalSet::new().block_on(&runtime, run(Rc::new(office), asked, stop));
+            LocalSet::new().block_on(&runtime, run(Rc::new(office), feed, asked, stop));
         })?;
-        Ok((Register(jobs), thread))
+        Ok((Register { jobs, waiting }, thread))
+    }
+
+    /// Lists that confirmed numbers came onto or left, to be put in force.
+    pub fn fed(&self) -> Vec<Fed> {
+        std::mem::take(&mut self.waiting.lock().expect("no panic inside"))
     }
 
     /// Asks, and waits for what is answered.
     pub async fn ask(&self, asked: Asked) -> Reply {
         let (reply, answer) = oneshot::channel();
         let busy = || Problem::new(Kind::StoreAway, "too much waits already: send it again");
-        self.0.try_send((asked, reply)).map_err(|_| busy())?;
+        self.jobs.try_send((asked, reply)).map_err(|_| busy())?;
         answer.await.unwrap_or_else(|_| Err(busy()))
     }
 }
 
 async fn run(
     office: Rc<Office>,
+    mut feed: Feed,
     mut asked: mpsc::Receiver<(Asked, oneshot::Sender<Reply>)>,
     stop: Arc<AtomicBool>,
 ) {
     // Held by each request that is not answered yet.
     let under_way = Rc::new(());
     let mut forgotten: Option<Instant> = None;
+    let feeding = tokio::task::spawn_local({
+        let office = office.clone();
+        async move {
+            loop {
+                feed.look(&office).await;
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+    });
     loop {
         if forgotten.is_none_or(|at| at.elapsed() >= FORGET_EVERY) {
             office.forget().await;
@@ -117,4 +142,5 @@ async fn run(
             }
         }
     }
+    feeding.abort();
 }

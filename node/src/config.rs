@@ -272,7 +272,10 @@ impl<'a> Reader<'a> {
         self.plan(file);
         let mut lists = Lists::default();
         for (name, path) in &file.lists {
-            if nats::is_to_come(file.nats.as_ref(), *name, &self.base.join(path.get_ref())) {
+            let full = self.base.join(path.get_ref());
+            if nats::is_to_come(file.nats.as_ref(), *name, &full)
+                || casework::is_to_come(file.casework.as_ref(), *name, &full)
+            {
                 continue;
             }
             if let Some(list) = self.list(name.name(), Some(*name), path) {
@@ -289,7 +292,7 @@ impl<'a> Reader<'a> {
         let roaming = self.roaming(file.roaming.as_ref(), file.exchange.is_some()).map(Arc::new);
         let loans = self.loans(file.loans.as_ref()).map(Arc::new);
         let utc_offset_min = file.hunting.as_ref().map_or(0, |hunting| hunting.utc_offset_min);
-        let casework = self.casework(file.casework.as_ref(), utc_offset_min).map(Arc::new);
+        let casework = self.casework(file, utc_offset_min).map(Arc::new);
         let nats = self.nats(file.nats.as_ref(), &file.lists);
         let senders = file.trunk.values().map(|row| {
             let member = row.member.as_ref()?;

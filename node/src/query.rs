@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use call::{Rule, Verdict};
+use call::{Reason, Rule, Verdict};
 use exchange::Scorecard;
 use journal::{NumbersKey, Shown};
 use numbering::Number;
@@ -244,8 +244,13 @@ pub fn note(directory: Option<&Path>, what: serde_json::Value) -> io::Result<()>
     writeln!(file, "{line}")
 }
 
-/// Who was called by a number that was marked or blocked, from a moment on, and when. The error says whose numbers are closed.
-pub fn suspects(source: &dyn Fn() -> Source, from_ms: i64) -> io::Result<Vec<(Number, i64)>> {
+/// Who was called by a number that was marked or blocked, from a moment on, and when; but where a number in `pardoned` was blocked
+/// for standing on the block list. The error says whose numbers are closed.
+pub fn suspects(
+    source: &dyn Fn() -> Source,
+    from_ms: i64,
+    pardoned: &[Number],
+) -> io::Result<Vec<(Number, i64)>> {
     let mut called = Vec::new();
     for verdict in ["mark", "block"] {
         let query = Query {
@@ -256,15 +261,36 @@ pub fn suspects(source: &dyn Fn() -> Source, from_ms: i64) -> io::Result<Vec<(Nu
         };
         let (search, _) = search(source(), &query, None)?;
         for found in search.found.iter().filter(|found| is_suspicious(found.verdict.treatment)) {
-            match &found.numbers[2] {
-                Shown::Party(party) => called.extend(party.number().map(|number| (number, found.time_ms))),
-                _ => {
-                    return Err(io::Error::other(
-                        "the journal's numbers are hashed, or their key is not at hand",
-                    ));
-                }
+            let is_pardoned = found.verdict.reason == Reason::OnBlockList
+                && found.numbers[..2].iter().any(|shown| is_one_of(shown, pardoned));
+            if !is_pardoned {
+                called.extend(open_number(&found.numbers[2])?.map(|number| (number, found.time_ms)));
             }
         }
     }
     Ok(called)
+}
+
+/// Whom a number called, from a moment on, whatever was decided, and when.
+pub fn called_by(source: Source, number: Number, from_ms: i64) -> io::Result<Vec<(Number, i64)>> {
+    let query = Query { from_ms: Some(from_ms), number: Some(number), limit: 1_000_000, ..Query::default() };
+    let (search, _) = search(source, &query, None)?;
+    let mut called = Vec::new();
+    for found in &search.found {
+        if found.numbers[..2].iter().any(|shown| is_one_of(shown, &[number])) {
+            called.extend(open_number(&found.numbers[2])?.map(|number| (number, found.time_ms)));
+        }
+    }
+    Ok(called)
+}
+
+fn is_one_of(shown: &Shown, numbers: &[Number]) -> bool {
+    matches!(shown, Shown::Party(party) if party.number().is_some_and(|number| numbers.contains(&number)))
+}
+
+fn open_number(shown: &Shown) -> io::Result<Option<Number>> {
+    match shown {
+        Shown::Party(party) => Ok(party.number()),
+        _ => Err(io::Error::other("the journal's numbers are hashed, or their key is not at hand")),
+    }
 }

@@ -13,7 +13,7 @@ use signal_hook::iterator::Signals;
 
 use socket2::Socket;
 
-use crate::casework::Register;
+use crate::casework::{FED, Register};
 use crate::config::{self, Listen, Origin, Setup, Transport};
 use crate::connections::Connections;
 use crate::exchange::{self, Counts, Line};
@@ -185,7 +185,8 @@ impl Node {
 
     fn start_casework(&mut self) -> io::Result<()> {
         if self.setup().casework.is_some() {
-            let (register, thread) = Register::start(self.setup.clone(), self.stop.clone(), log)?;
+            let suspects = self.store.suspects.clone();
+            let (register, thread) = Register::start(self.setup.clone(), suspects, self.stop.clone(), log)?;
             self.casework = Some(register);
             self.threads.push(thread);
         }
@@ -277,6 +278,18 @@ impl Node {
             let basis = self.setup().policy.basis_id();
             let name = taken.name.name();
             log(&format!("list {name}: in force, basis {basis:016x}: version {}", taken.published.shown()));
+        }
+    }
+
+    /// The same of the list that the register feeds.
+    fn take_fed(&self) {
+        for fed in self.casework.iter().flat_map(Register::fed) {
+            self.swap(self.setup().with_list(FED, &fed.path, fed.list));
+            let (name, basis) = (FED.name(), self.setup().policy.basis_id());
+            log(&format!(
+                "list {name}: in force, basis {basis:016x}: {} confirmed numbers are on it",
+                fed.numbers
+            ));
         }
     }
 
@@ -389,6 +402,7 @@ pub fn serve(origin: &Origin) -> Result<(), Box<dyn std::error::Error>> {
         node.store.news().iter().for_each(|line| log(line));
         node.nats.iter().flat_map(nats::Line::news).for_each(|line| log(&line));
         node.take_lists();
+        node.take_fed();
         std::thread::sleep(tick);
         since_report += tick;
         if since_report.subsec_millis() == 0 {

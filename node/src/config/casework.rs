@@ -1,7 +1,7 @@
 //! `[casework]`: the investigators' register, its store, keys and clients (docs/casework.md).
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ::casework::{Identifier, Weights, WorkDays, read_public};
@@ -9,11 +9,14 @@ use jiff::civil::{Date, Weekday};
 use jiff::tz::{Offset, TimeZone};
 use lending::{Rulebook, Vault};
 use numbering::Plan;
+use screening::ListName;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::file::ConfigFile;
+use super::nats::NatsTable;
 use super::{Reader, explain_io};
-use crate::casework::Clients;
+use crate::casework::{Clients, FED};
 use crate::clients::Issuer;
 
 #[derive(Deserialize)]
@@ -34,6 +37,7 @@ pub struct CaseworkTable {
     pub holidays: Vec<Spanned<String>>,
     pub request_days: Option<Spanned<u64>>,
     pub import_mb: Option<Spanned<u64>>,
+    pub feed_list: Option<Spanned<ListName>>,
 }
 
 fn case_db() -> Spanned<String> {
@@ -60,6 +64,8 @@ pub struct Casework {
     pub request_days: u32,
     /// The longest file of facts by HTTP, bytes.
     pub import_bytes: usize,
+    /// The list's file that confirmed numbers are written to; none: they reach no list.
+    pub feed: Option<PathBuf>,
 }
 
 impl Issuer for Casework {
@@ -79,12 +85,9 @@ fn weekday(name: &str) -> Option<Weekday> {
 }
 
 impl Reader<'_> {
-    pub(super) fn casework(
-        &mut self,
-        table: Option<&CaseworkTable>,
-        utc_offset_min: i32,
-    ) -> Option<Casework> {
-        let table = table?;
+    pub(super) fn casework(&mut self, file: &ConfigFile, utc_offset_min: i32) -> Option<Casework> {
+        let table = file.casework.as_ref()?;
+        let feed = self.feed(table, file);
         let vault = self.vault(&table.keys);
         let store = self.store_place(&table.store);
         let clients = self.client_file(&table.clients, Clients::read);
@@ -129,7 +132,24 @@ impl Reader<'_> {
             weights: table.links.clone(),
             request_days: request_days as u32,
             import_bytes: import_mb as usize * 1024 * 1024,
+            feed,
         })
+    }
+
+    /// Where the list that is fed has its file.
+    fn feed(&mut self, table: &CaseworkTable, file: &ConfigFile) -> Option<PathBuf> {
+        let name = table.feed_list.as_ref()?;
+        let follows = |nats: &NatsTable| nats.follow_lists.iter().any(|list| *list.get_ref() == FED);
+        let what = match file.lists.get(&FED) {
+            _ if *name.get_ref() != FED => "feed-list: confirmed numbers go to the list block, to no other",
+            None => "feed-list: name a file for it: [lists] block = \"lists/block.csv\"",
+            Some(_) if file.nats.as_ref().is_some_and(follows) => {
+                "feed-list: [nats] follows the same list, and one would undo the other"
+            }
+            Some(path) => return Some(self.base.join(path.get_ref())),
+        };
+        self.faults.at(Some(name.span()), what);
+        None
     }
 
     fn public(&mut self, path: &Spanned<PathBuf>) -> Option<Vec<Identifier>> {
@@ -146,4 +166,10 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// Whether a list's file that is not there yet is no fault: the register makes it.
+pub(super) fn is_to_come(table: Option<&CaseworkTable>, name: ListName, path: &Path) -> bool {
+    let feeds = |table: &CaseworkTable| table.feed_list.as_ref().is_some_and(|fed| *fed.get_ref() == name);
+    table.is_some_and(feeds) && !path.exists()
 }

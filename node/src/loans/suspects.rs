@@ -4,10 +4,11 @@
 //! called, in 32 bits. A number has eight places; where all are others', the oldest goes.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use call::{Label, Treatment};
-use journal::Record;
+use journal::{NumbersKey, Record};
 use lending::SuspectCall;
 use numbering::Number;
 
@@ -28,10 +29,21 @@ pub fn is_suspicious(treatment: Treatment) -> bool {
     matches!(treatment, Treatment::Mark(label) if label != Label::Verified) || treatment == Treatment::Block
 }
 
+/// Segments of so short a time ago lie in the directory, wherever they are taken later.
+fn source(journal: &Journal, keys: &[NumbersKey]) -> Source {
+    Source {
+        directory: Some(journal.directory.clone()),
+        shelves: vec![Shelf::Directory(journal.directory.join("segments"))],
+        keys: keys.to_vec(),
+    }
+}
+
 /// The table.
 pub struct Suspects {
     hash: RandomState,
     words: Box<[AtomicU64]>,
+    /// Numbers that stood on the block list and should not have.
+    pardoned: Mutex<Vec<Number>>,
     /// Calls before this moment are not known; ms since 1970.
     known_from_ms: AtomicI64,
 }
@@ -41,6 +53,7 @@ impl Suspects {
     pub fn new(now_ms: i64) -> Suspects {
         Suspects {
             hash: RandomState::new(),
+            pardoned: Mutex::default(),
             words: (0..BUCKETS * PLACES).map(|_| AtomicU64::new(0)).collect(),
             known_from_ms: AtomicI64::new(now_ms),
         }
@@ -90,16 +103,42 @@ impl Suspects {
     /// Takes up what the journal has of the last half hour.
     pub fn read_journal(&self, journal: &Journal, now_ms: i64) -> Result<(), String> {
         let from_ms = now_ms - PAST_MS;
+        let pardoned = self.pardoned.lock().expect("no panic inside").clone();
         let keys = Keys::of_numbers(&journal.keys)?;
-        // Segments of so short a time ago lie in the directory, wherever they are taken later.
-        let source = || Source {
-            directory: Some(journal.directory.clone()),
-            shelves: vec![Shelf::Directory(journal.directory.join("segments"))],
-            keys: keys.clone(),
-        };
-        let called = query::suspects(&source, from_ms).map_err(|error| error.to_string())?;
+        let source = || source(journal, &keys);
+        let called = query::suspects(&source, from_ms, &pardoned).map_err(|error| error.to_string())?;
         called.into_iter().for_each(|(called, at_ms)| self.keep(called, at_ms));
         self.known_from_ms.store(from_ms, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whom numbers called in the last half hour is suspicious, for they were found to be fraudsters' at a moment; what others did
+    /// is so no longer for their standing on the block list.
+    pub fn judge_callers(
+        &self,
+        journal: &Journal,
+        now_ms: i64,
+        fraudsters: &[(Number, i64)],
+        others: &[Number],
+    ) -> Result<(), String> {
+        let from_ms = now_ms - PAST_MS;
+        {
+            let mut pardoned = self.pardoned.lock().expect("no panic inside");
+            pardoned.retain(|number| !fraudsters.iter().any(|(fraudster, _)| fraudster == number));
+            pardoned.extend(others);
+        }
+        if !others.is_empty() {
+            // Who called whom is not in the table: it is made anew.
+            self.words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+            self.read_journal(journal, now_ms)?;
+        }
+        let keys = Keys::of_numbers(&journal.keys)?;
+        // What was before was blocked since, and is in the table by that.
+        for (number, _) in fraudsters.iter().filter(|(_, at_ms)| *at_ms >= from_ms) {
+            let called = query::called_by(source(journal, &keys), *number, from_ms);
+            let called = called.map_err(|error| error.to_string())?;
+            called.into_iter().for_each(|(called, at_ms)| self.keep(called, at_ms));
+        }
         Ok(())
     }
 
