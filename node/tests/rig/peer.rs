@@ -1,0 +1,73 @@
+//! A peer in Python that is told what to do, and tells what happened, by lines of JSON.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::repository;
+
+pub struct Peer {
+    child: Child,
+    told: ChildStdin,
+    events: Receiver<Value>,
+}
+
+impl Peer {
+    /// Starts a script of node/tests/peers.
+    pub fn start(script: &str, arguments: &[&str]) -> Peer {
+        let mut child = Command::new(repository().join("target/tools/bin/python"))
+            .arg(repository().join("node/tests/peers").join(script))
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("Python of ./test");
+        let told = child.stdin.take().expect("piped");
+        let (send, events) = channel();
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let _ = send.send(serde_json::from_str(&line).expect("JSON"));
+            }
+        });
+        Peer { child, told, events }
+    }
+
+    pub fn tell(&mut self, what: Value) {
+        writeln!(self.told, "{what}").expect("it listens");
+    }
+
+    /// The next event of a kind; others on the way are passed over.
+    #[track_caller]
+    pub fn next(&self, kind: &str) -> Value {
+        loop {
+            let event = self.wait(kind);
+            if event["event"] == kind {
+                return event;
+            }
+        }
+    }
+
+    /// The next event of any kind.
+    #[track_caller]
+    pub fn event(&self) -> Value {
+        self.wait("anything")
+    }
+
+    #[track_caller]
+    fn wait(&self, what: &str) -> Value {
+        let event = self.events.recv_timeout(Duration::from_secs(20));
+        event.unwrap_or_else(|_| panic!("waited for {what} at the peer"))
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
