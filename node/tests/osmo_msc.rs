@@ -85,9 +85,9 @@ impl Network {
         let _ = terminal.read_to_end(&mut Vec::new());
     }
 
-    fn gate(&self, postgres: Option<Postgres>) -> Gate {
+    fn gate(&self, postgres: Option<Postgres>, more: &str) -> Gate {
         let table = format!(
-            "[loans.smpp]\naddress = \"{}:{SMPP}\"\ncredentials = \"smpp.toml\"\nsource = \"Qalqan\"\nenquire-link-s = 1\n",
+            "[loans.smpp]\naddress = \"{}:{SMPP}\"\ncredentials = \"smpp.toml\"\nsource = \"Qalqan\"\nenquire-link-s = 1\n{more}",
             self.home.address
         );
         Gate::sending(postgres, "", "", &table)
@@ -192,7 +192,7 @@ fn wait_for_texts(gate: &Gate, expected: &[(u64, &str)]) {
 fn a_code_reaches_the_telephone_whole_and_its_receipts_come_back() {
     for postgres in [None, Some(Postgres::start())] {
         let network = Network::new("secret");
-        let gate = network.gate(postgres);
+        let gate = network.gate(postgres, "");
         wait_until_bound(&gate);
         let id = ask(&gate, 600, ALIYA, "900000.00");
         let text = network.text(ALIYA);
@@ -214,9 +214,52 @@ fn a_code_reaches_the_telephone_whole_and_its_receipts_come_back() {
 }
 
 #[test]
+fn a_text_in_the_default_alphabet_is_joined_by_the_telephone() {
+    let network = Network::new("secret");
+    let mut gate = network.gate(None, "");
+    let scope = "one-time-password-sms:send-validate";
+    let said = gate.site.ok(&["loan", "client", "clients.csv", "shop", "--name", "Shop", "--scopes", scope]);
+    let secret = said.lines().find_map(|line| line.strip_prefix("client_secret ")).expect("a secret");
+    gate.crash();
+    gate.start(0);
+    let ask = |operation: &str, body: Value| {
+        let what = format!("POST /one-time-password-sms/v1/{operation}");
+        gate.ask_as(&gate.token("shop", secret), &what, "", &body.to_string())
+    };
+    // A character behind an escape takes two septets, so this is two parts.
+    let rest = format!("is your code at [Shop], {{été}}: {}", "€^".repeat(60));
+    let sent =
+        ask("send-code", json!({"phoneNumber": ALIYA.phone(), "message": format!("{{{{code}}}} {rest}")}));
+    assert_eq!(sent.status, 200, "{sent:?}");
+    let text = network.text(ALIYA);
+    assert_eq!((&text["coding"], &text["parts"]), (&json!(0), &json!(2)), "{text}");
+    let (code, after) = text["text"].as_str().unwrap().split_once(' ').unwrap();
+    assert_eq!(after, rest);
+    wait_for_texts(&gate, &[(2, "delivered")]);
+    let entered = json!({"authenticationId": sent.json()["authenticationId"], "code": code});
+    assert_eq!(ask("validate-code", entered).status, 204);
+}
+
+#[test]
+fn many_messages_at_once_are_each_answered() {
+    let mut network = Network::new("secret");
+    let gate = network.gate(None, "window = 100\nper-second = 0\n");
+    wait_until_bound(&gate);
+    network.crash();
+    for n in 0..30 {
+        let phone = format!("+7702000{n:04}");
+        let id = gate.open(&format!("loan-{n}"), loan(&iin(700 + n), &phone, "1000"));
+        assert_eq!(gate.bank(&format!("POST /v1/loans/{id}/code"), "", Value::Null).status, 202);
+    }
+    network.start();
+    wait(|| metric(&gate, "qalqan_loans_sms_sent_total") == 30.0, || gate.site.ok(&["loan", "texts"]));
+    assert_eq!(metric(&gate, "qalqan_smpp_parts_total{answer=\"unknown\"}"), 0.0);
+}
+
+#[test]
 fn a_wrong_password_is_said_and_tried_again_until_it_is_right() {
     let network = Network::new("other");
-    let gate = network.gate(None);
+    let gate = network.gate(None, "");
     let refusal = format!(
         "SMPP {}:{SMPP}: it refuses the bind: ESME_RINVPASWD; it is tried again",
         network.home.address
@@ -235,7 +278,7 @@ fn a_wrong_password_is_said_and_tried_again_until_it_is_right() {
 #[test]
 fn a_text_waits_for_a_telephone_that_is_away_or_not_known_yet() {
     let mut network = Network::new("secret");
-    let gate = network.gate(None);
+    let gate = network.gate(None, "");
     wait_until_bound(&gate);
     network.phones.tell(json!({"away": ALIYA.imsi}));
     let id = ask(&gate, 620, ALIYA, "1000");
@@ -276,7 +319,7 @@ fn a_text_waits_for_a_telephone_that_is_away_or_not_known_yet() {
 #[test]
 fn an_smsc_that_is_killed_while_texts_wait_loses_none_and_sends_none_twice() {
     let mut network = Network::new("secret");
-    let gate = network.gate(None);
+    let gate = network.gate(None, "");
     wait_until_bound(&gate);
     network.phones.tell(json!({"away": ALIYA.imsi}));
     let taken = ask(&gate, 630, ALIYA, "1000");

@@ -1,7 +1,7 @@
-"""A mobile telephone behind a BSC, for tests: what osmo-msc needs to have somebody to deliver a text to. The A interface (3GPP TS 48.006 and
-48.008) over IPA on TCP, where osmo-msc is the client. Arguments: address and port to listen on, and the IMSIs of the telephones,
-which register as soon as an MSC has come. Lines of JSON on its standard input say what to do, and on its standard output what
-happened: {"event": "registered"}, {"event": "paged"}, {"event": "part"} for each SMS-DELIVER, {"event": "text"} once all its parts are there.
+"""Telephones behind a BSC, for tests: somebody for osmo-msc to deliver texts to. The A interface (3GPP TS 48.006 and 48.008) over IPA on
+TCP, where osmo-msc is the client. Arguments: address and port to listen on, and the IMSIs of the telephones, which register as soon
+as an MSC has come. Lines of JSON on its standard input say what to do, and on its standard output what happened: "registered",
+"rejected", "paged", "refused", "part" for each SMS-DELIVER, "text" once all its parts are there, "gone" when the MSC is.
 
     {"away": IMSI}, {"back": IMSI}      does not answer; registers again
     {"refuse": true}                    answers the next SMS-DELIVER by RP-ERROR
@@ -16,14 +16,15 @@ import sys
 MSC, BSC = 0 << 11 | 23 << 3 | 1, 0 << 11 | 42 << 3 | 2
 BSSAP = 254
 LAI = bytes.fromhex("00f1100017")
-# Q.713: message types of SCCP.
+# Q.713 section 2.1.
 CR, CC, CREF, RLSD, RLC, DT1, UDT = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x09
 # TS 48.008 section 3.2.2.1.
 CLEAR_COMMAND, CLEAR_COMPLETE, RESET, RESET_ACK, PAGING, COMPLETE_LAYER_3 = 0x20, 0x21, 0x30, 0x31, 0x52, 0x57
 # TS 24.008 sections 9.2 and 9.1.25, the protocol discriminator before the type.
 LU_ACCEPT, LU_REJECT, LU_REQUEST, IDENTITY_REQUEST = (5, 0x02), (5, 0x04), b"\x05\x08", (5, 0x18)
-SMS, CP_DATA, CP_ACK, CP_ERROR = 9, 0x01, 0x04, 0x10
-MEMORY_EXCEEDED, PROTOCOL_ERROR = 22, 111
+# TS 24.011 sections 8.1.3, 8.2.2 and 8.2.5.4.
+SMS, CP_DATA, CP_ACK = 9, 0x01, 0x04
+RP_DATA, RP_ACK, RP_ERROR, PROTOCOL_ERROR = 1, 2, 4, 111
 
 # TS 23.038 section 6.2.1; what stands behind an escape in the other.
 BASIC = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
@@ -55,7 +56,7 @@ def imsi_of(mobile_identity):
     return digits[1:].rstrip("f")
 
 
-def elements(octets, fixed=()):
+def elements(octets):
     """Type, length and value, as BSSMAP has them."""
     found = {}
     while octets:
@@ -248,18 +249,18 @@ class Bsc:
             return
         self.dtap(ours, 3, bytes([transaction, CP_ACK]))
         rp = message[3 : 3 + message[2]]
-        if rp[0] & 7 != 1:
+        if rp[0] & 7 != RP_DATA:
             return
         reference, rest = rp[1], rp[2:]
-        rest = rest[1 + rest[0] :]
-        rest = rest[1 + rest[0] :]
+        for _ in ("originator", "destination"):
+            rest = rest[1 + rest[0] :]
         if self.refuses:
             self.refuses = False
             tell(event="refused", imsi=telephone.imsi)
-            answer = bytes([4, reference, 1, PROTOCOL_ERROR])
+            answer = bytes([RP_ERROR, reference, 1, PROTOCOL_ERROR])
         else:
             telephone.took(deliver(rest[1 : 1 + rest[0]]))
-            answer = bytes([2, reference])
+            answer = bytes([RP_ACK, reference])
         self.dtap(ours, 3, bytes([transaction, CP_DATA]) + lv(answer))
 
     def told(self, line):
