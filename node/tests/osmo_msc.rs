@@ -6,6 +6,7 @@ use crate::rig;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rig::hlr::Home;
 use rig::http::Client;
@@ -93,10 +94,25 @@ impl Network {
         Gate::sending(postgres, "", "", &table)
     }
 
+    /// What the telephones tell until so many whole texts came. When nothing happens the queue is waked.
+    #[track_caller]
+    fn until(&self, texts: usize) -> Vec<Value> {
+        let mut told: Vec<Value> = Vec::new();
+        let end = Instant::now() + Duration::from_secs(30);
+        while told.iter().filter(|event| event["event"] == "text").count() < texts {
+            match self.phones.event(Duration::from_secs(2)) {
+                Some(event) => told.push(event),
+                None => self.wake_queue(),
+            }
+            assert!(Instant::now() < end, "waited for {texts} texts: {told:?}");
+        }
+        told
+    }
+
     /// The next whole text at a telephone.
     #[track_caller]
     fn text(&self, who: Subscriber) -> Value {
-        let text = self.phones.next("text");
+        let text = self.until(1).pop().unwrap();
         assert_eq!((&text["imsi"], &text["sender"]), (&json!(who.imsi), &json!("Qalqan")), "{text}");
         text
     }
@@ -286,8 +302,6 @@ fn a_text_waits_for_a_telephone_that_is_away_or_not_known_yet() {
     let states = || gate.site.ok(&["loan", "texts"]);
     wait(|| states().contains("submitted") && !states().contains("submitting"), states);
     network.phones.tell(json!({"back": ALIYA.imsi}));
-    network.phones.next("part");
-    network.wake_queue();
     let text = network.text(ALIYA);
     let first = text["parts"].as_u64().unwrap();
     wait_for_texts(&gate, &[(first, "delivered")]);
@@ -297,7 +311,6 @@ fn a_text_waits_for_a_telephone_that_is_away_or_not_known_yet() {
     network.phones.tell(json!({"refuse": true}));
     let id = ask(&gate, 621, ALIYA, "1000");
     network.phones.next("refused");
-    network.wake_queue();
     let text = network.text(ALIYA);
     let second = text["parts"].as_u64().unwrap();
     wait_for_texts(&gate, &[(first, "delivered"), (second, "delivered")]);
@@ -308,8 +321,6 @@ fn a_text_waits_for_a_telephone_that_is_away_or_not_known_yet() {
     wait(|| states().contains("submitted") && !states().contains("submitting"), states);
     network.subscribe(BERIK);
     network.phones.tell(json!({"back": BERIK.imsi}));
-    network.phones.next("part");
-    network.wake_queue();
     let text = network.text(BERIK);
     let third = text["parts"].as_u64().unwrap();
     wait_for_texts(&gate, &[(first, "delivered"), (second, "delivered"), (third, "delivered")]);
@@ -333,17 +344,8 @@ fn an_smsc_that_is_killed_while_texts_wait_loses_none_and_sends_none_twice() {
     wait_until_bound(&gate);
     wait(|| states().lines().count() == 2 && !states().contains("submitting"), states);
     network.phones.tell(json!({"back": ALIYA.imsi}));
-    let mut came = vec![network.phones.next("part")];
-    network.wake_queue();
-    let mut texts = Vec::new();
-    while texts.len() < 2 {
-        let event = network.phones.event();
-        match event["event"].as_str() {
-            Some("part") => came.push(event),
-            Some("text") => texts.push(event),
-            _ => {}
-        }
-    }
+    let mut told = network.until(2);
+    let texts: Vec<Value> = told.iter().filter(|event| event["event"] == "text").cloned().collect();
     let parts = |text: &Value| text["parts"].as_u64().unwrap();
     wait_for_texts(&gate, &[(parts(&texts[0]), "delivered"), (parts(&texts[1]), "delivered")]);
     for (id, text) in [taken, waiting].iter().zip(&texts) {
@@ -351,14 +353,9 @@ fn an_smsc_that_is_killed_while_texts_wait_loses_none_and_sends_none_twice() {
     }
     // What comes next shows that nothing more of those came.
     ask(&gate, 632, ALIYA, "3000");
-    let last = loop {
-        let event = network.phones.event();
-        match event["event"].as_str() {
-            Some("part") => came.push(event),
-            Some("text") => break event,
-            _ => {}
-        }
-    };
+    told.extend(network.until(1));
+    let last = told.last().unwrap();
     assert!(last["text"].as_str().unwrap().contains("3000.00"), "{last}");
-    assert_eq!(came.len() as u64, parts(&texts[0]) + parts(&texts[1]) + parts(&last), "each part once");
+    let came = told.iter().filter(|event| event["event"] == "part").count() as u64;
+    assert_eq!(came, parts(&texts[0]) + parts(&texts[1]) + parts(last), "each part once");
 }

@@ -45,23 +45,17 @@ impl Peer {
     #[track_caller]
     pub fn next(&self, kind: &str) -> Value {
         loop {
-            let event = self.wait(kind);
+            let event = self.event(Duration::from_secs(20));
+            let event = event.unwrap_or_else(|| panic!("waited for {kind} at the peer"));
             if event["event"] == kind {
                 return event;
             }
         }
     }
 
-    /// The next event of any kind.
-    #[track_caller]
-    pub fn event(&self) -> Value {
-        self.wait("anything")
-    }
-
-    #[track_caller]
-    fn wait(&self, what: &str) -> Value {
-        let event = self.events.recv_timeout(Duration::from_secs(20));
-        event.unwrap_or_else(|_| panic!("waited for {what} at the peer"))
+    /// The next event of any kind; none when nothing happens for so long.
+    pub fn event(&self, patience: Duration) -> Option<Value> {
+        self.events.recv_timeout(patience).ok()
     }
 }
 
