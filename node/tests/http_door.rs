@@ -17,6 +17,7 @@ mod loans_creditor;
 mod loans_operator;
 mod metrics;
 mod one_time_passwords;
+mod osmo_msc;
 mod page;
 mod page_engine;
 mod page_face;

@@ -4,11 +4,7 @@
 use crate::rig;
 
 use std::future::Future;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::process::Command;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use exchange::{Method, Status, WhyUnknown};
@@ -16,74 +12,27 @@ use numbering::Number;
 use qalqan::roaming::hlr::{Hlr, Settings};
 use qalqan::roaming::networks::Networks;
 use qalqan::roaming::{Source, Whereabouts};
-use rig::{Running, Site, start, wait};
+use rig::hlr::{CONTROL, Frames, GSUP, Home};
 use tokio::task::{LocalSet, spawn_local};
 
-const CONTROL: u16 = 4259;
-const GSUP: u16 = 4222;
 const PATIENT: Duration = Duration::from_secs(5);
 /// Circuit switched, where calls are; packet switched.
 const CS: u8 = 2;
 const PS: u8 = 1;
 
-/// An HLR on an address of its own, for its ports are given.
-struct Home {
-    site: Site,
-    address: String,
-    running: Option<Running>,
+/// Each with an IMSI that ends as his number does.
+fn subscribe(home: &Home, numbers: impl Iterator<Item = u32>) {
+    home.subscribe(numbers.map(|n| (imsi(n), digits(n))));
 }
 
-impl Home {
-    fn new() -> Home {
-        static NEXT: AtomicU8 = AtomicU8::new(1);
-        let [.., high, low] = std::process::id().to_be_bytes();
-        let address = format!("127.{}.{high}.{low}", 100 + NEXT.fetch_add(1, Ordering::Relaxed));
-        let site = Site::new("");
-        site.write(
-            "hlr.cfg",
-            format!("line vty\n bind {address}\nctrl\n bind {address}\nhlr\n gsup\n  bind ip {address}\n"),
-        );
-        let mut home = Home { site, address, running: None };
-        home.start();
-        home
-    }
+fn settings(home: &Home, last_known: bool) -> Settings {
+    let countries = [("90", "TR"), ("7", "RU"), ("sgsn-istanbul", "TR")];
+    let networks = Networks::new(&["7701000", "msc-home"], &countries).unwrap();
+    Settings { address: format!("{}:{CONTROL}", home.address), networks, last_known }
+}
 
-    fn start(&mut self) {
-        let mut hlr = Command::new("osmo-hlr");
-        hlr.current_dir(self.site.directory.path()).args(["-c", "hlr.cfg", "-l", "hlr.db"]);
-        self.running = Some(start(&mut hlr));
-        let reaches = |port| TcpStream::connect((self.address.as_str(), port)).is_ok();
-        wait(|| reaches(CONTROL) && reaches(GSUP), || "osmo-hlr".to_owned());
-    }
-
-    fn stop(&mut self) {
-        self.running = None;
-    }
-
-    /// New subscribers, each with an IMSI that ends as his number does.
-    fn subscribe(&self, numbers: impl Iterator<Item = u32>) {
-        let mut control = Frames::connect(&self.address, CONTROL);
-        for n in numbers {
-            for set in [
-                format!("SET 1 subscriber.create {}", imsi(n)),
-                format!("SET 1 subscriber.by-imsi-{}.msisdn {}", imsi(n), digits(n)),
-            ] {
-                control.send(0xee, &[b"\x00", set.as_bytes()].concat());
-                let (_, said) = control.next();
-                assert!(said.starts_with(b"\x00SET_REPLY 1 "), "{}", String::from_utf8_lossy(&said));
-            }
-        }
-    }
-
-    fn settings(&self, last_known: bool) -> Settings {
-        let countries = [("90", "TR"), ("7", "RU"), ("sgsn-istanbul", "TR")];
-        let networks = Networks::new(&["7701000", "msc-home"], &countries).unwrap();
-        Settings { address: format!("{}:{CONTROL}", self.address), networks, last_known }
-    }
-
-    fn hlr(&self) -> Hlr {
-        Hlr::start(self.settings(false))
-    }
+fn hlr(home: &Home) -> Hlr {
+    Hlr::start(settings(home, false))
 }
 
 fn imsi(n: u32) -> String {
@@ -96,30 +45,6 @@ fn digits(n: u32) -> String {
 
 fn number(n: u32) -> Number {
     Number::from_digits(digits(n).as_bytes()).unwrap()
-}
-
-/// Frames of the IPA multiplex over TCP.
-struct Frames(TcpStream);
-
-impl Frames {
-    fn connect(address: &str, port: u16) -> Frames {
-        let stream = TcpStream::connect((address, port)).unwrap();
-        stream.set_read_timeout(Some(PATIENT)).unwrap();
-        Frames(stream)
-    }
-
-    fn send(&mut self, whose: u8, payload: &[u8]) {
-        let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
-        self.0.write_all(&[&length[..], &[whose], payload].concat()).unwrap();
-    }
-
-    fn next(&mut self) -> (u8, Vec<u8>) {
-        let mut head = [0; 3];
-        self.0.read_exact(&mut head).unwrap();
-        let mut payload = vec![0; usize::from(u16::from_be_bytes([head[0], head[1]]))];
-        self.0.read_exact(&mut payload).unwrap();
-        (head[2], payload)
-    }
 }
 
 /// A VLR or SGSN connected to an HLR over GSUP (OsmoHLR's manual, "Generic Subscriber Update Protocol").
@@ -174,7 +99,7 @@ fn ask(settings: Settings, n: u32) -> Whereabouts {
 #[test]
 fn where_his_vlr_is_the_subscriber_is() {
     let home = Home::new();
-    home.subscribe(1..=5);
+    subscribe(&home, 1..=5);
     let mut istanbul = Visited::connect(&home, "905321230000");
     let mut london = Visited::connect(&home, "447700900000");
     let mut almaty = Visited::connect(&home, "77010000001");
@@ -183,7 +108,7 @@ fn where_his_vlr_is_the_subscriber_is() {
     london.register(2, CS);
     almaty.register(3, CS);
     astana.register(4, CS);
-    let found = |n| ask(home.settings(false), n);
+    let found = |n| ask(settings(&home, false), n);
     let says =
         |status, visited| Whereabouts { status, reason: None, visited, method: Method::Hlr, known_ms: None };
     assert_eq!(found(1), says(Status::Roaming, Some(*b"TR")));
@@ -202,20 +127,20 @@ fn where_his_vlr_is_the_subscriber_is() {
     // His telephone has been off for long, and the VLR gives him up.
     london.purge(2, CS);
     assert_eq!(found(2), Whereabouts::unknown(Method::Hlr, WhyUnknown::NotRegistered));
-    assert_eq!(ask(home.settings(true), 2), says(Status::Roaming, None));
+    assert_eq!(ask(settings(&home, true), 2), says(Status::Roaming, None));
 }
 
 #[test]
 fn a_thousand_questions_share_one_connection() {
     let home = Home::new();
-    home.subscribe(0..20);
+    subscribe(&home, 0..20);
     let mut istanbul = Visited::connect(&home, "905321230000");
     let mut almaty = Visited::connect(&home, "77010000001");
     for n in 0..20 {
         if n % 2 == 0 { istanbul.register(n, CS) } else { almaty.register(n, CS) }
     }
     run(async {
-        let hlr = Rc::new(home.hlr());
+        let hlr = Rc::new(hlr(&home));
         let asking: Vec<_> = (0..1000)
             .map(|i| {
                 let hlr = hlr.clone();
@@ -237,10 +162,10 @@ fn a_thousand_questions_share_one_connection() {
 #[test]
 fn an_hlr_that_goes_costs_no_deadline_and_is_found_when_it_comes_back() {
     let mut home = Home::new();
-    home.subscribe(1..=1);
+    subscribe(&home, 1..=1);
     Visited::connect(&home, "905321230000").register(1, CS);
     run(async {
-        let hlr = home.hlr();
+        let hlr = hlr(&home);
         assert_eq!(hlr.ask(number(1), PATIENT).await.status, Status::Roaming);
         home.stop();
         let asked = Instant::now();
@@ -263,7 +188,7 @@ fn an_hlr_that_goes_costs_no_deadline_and_is_found_when_it_comes_back() {
 #[test]
 fn the_command_line_asks_too() {
     let home = Home::new();
-    home.subscribe(1..=2);
+    subscribe(&home, 1..=2);
     Visited::connect(&home, "905321230000").register(1, CS);
     let control = format!("{}:{CONTROL}", home.address);
     let source =

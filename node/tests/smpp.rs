@@ -285,6 +285,15 @@ fn a_warning_whose_answer_was_lost_comes_once_more_and_no_more() {
     smsc.tell(json!({"receipt": 0, "form": "reference", "stat": "DELIVRD"}));
     smsc.next("deliver_sm_resp");
     wait_for_texts(&gate, &["delivered", "submitted"]);
+    // A part with an id, too, of whose reference the SMSC kept the low octet; not where another phone's has the same.
+    for (from, states) in
+        [(Some("77015550008"), ["delivered", "submitted"]), (None, ["delivered", "delivered"])]
+    {
+        smsc.tell(json!({"receipt": 2, "form": "octet", "from": from}));
+        smsc.next("deliver_sm_resp");
+        wait_for_texts(&gate, &states);
+    }
+    assert_eq!(metric(&gate, "qalqan_smpp_receipts_unmatched_total"), 1.0);
 }
 
 #[test]

@@ -193,7 +193,10 @@ impl<'o> Link<'o> {
                     self.was_bound = true;
                     self.counts().bound.store(1, Ordering::Relaxed);
                     count(&self.counts().binds);
-                    self.log(&format!("bound to \"{system_id}\""));
+                    // Some SMSCs do not say who they are.
+                    let whom =
+                        if system_id.is_empty() { String::new() } else { format!(" to \"{system_id}\"") };
+                    self.log(&format!("bound{whom}"));
                 }
                 Event::Answered { item: (part, tries), status, message_id } => {
                     let outcome = self.answered(tries, status, message_id);

@@ -20,12 +20,11 @@ pub(super) const SCHEMA: &[&str] = &[
      client TEXT NOT NULL, phone TEXT NOT NULL, reference BIGINT NOT NULL, state TEXT NOT NULL, message_id TEXT, \
      status TEXT, tries BIGINT NOT NULL, made_ms BIGINT NOT NULL, at_ms BIGINT NOT NULL, PRIMARY KEY (text, n))",
     "CREATE INDEX IF NOT EXISTS text_part_message ON text_part (message_id)",
-    "CREATE INDEX IF NOT EXISTS text_part_reference ON text_part (reference)",
+    "CREATE INDEX IF NOT EXISTS text_part_phone ON text_part (phone)",
     "CREATE INDEX IF NOT EXISTS text_part_made ON text_part (made_ms)",
     "CREATE TABLE IF NOT EXISTS text_receipt (id TEXT PRIMARY KEY, message_id TEXT NOT NULL, phone TEXT NOT NULL, \
      reference BIGINT, state TEXT NOT NULL, at_ms BIGINT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS text_receipt_message ON text_receipt (message_id)",
-    "CREATE INDEX IF NOT EXISTS text_receipt_phone ON text_receipt (phone)",
 ];
 
 const SUBMITTING: &str = "submitting";
@@ -273,20 +272,13 @@ impl Store {
 
     /// Lets a part meet the receipts that came before it could be known by them.
     async fn meet_part(&self, text: &str, n: i64) -> Result<()> {
-        let select = sqlx::query("SELECT message_id, phone FROM text_part WHERE text = $1 AND n = $2");
+        let select = sqlx::query("SELECT message_id FROM text_part WHERE text = $1 AND n = $2");
         let Some(row) = select.bind(text).bind(n).fetch_optional(&self.pool).await? else { return Ok(()) };
-        let (message_id, phone): (Option<String>, String) = (row.try_get(0)?, row.try_get(1)?);
+        let message_id: Option<String> = row.try_get(0)?;
         let mut waiting: Vec<String> = Vec::new();
         for spelling in message_id.as_deref().map(spellings).unwrap_or_default() {
             let select = sqlx::query("SELECT id FROM text_receipt WHERE message_id = $1").bind(spelling);
             for row in select.fetch_all(&self.pool).await? {
-                waiting.push(row.try_get(0)?);
-            }
-        }
-        if message_id.is_none() {
-            let select =
-                sqlx::query("SELECT id FROM text_receipt WHERE phone = $1 AND reference IS NOT NULL");
-            for row in select.bind(phone).fetch_all(&self.pool).await? {
                 waiting.push(row.try_get(0)?);
             }
         }
@@ -392,7 +384,8 @@ async fn meet_receipt(tx: &mut Transaction<'static, Any>, id: &str) -> Result<bo
     Ok(true)
 }
 
-/// The part of a message id; where no part has it, the one of unknown fate that went to this phone with this reference.
+/// The part of a message id; where no part has it, the one that went to this phone with this reference: its answer was lost,
+/// or the SMSC gives one id in the answer and another in the receipt.
 async fn part_of(
     tx: &mut Transaction<'static, Any>,
     message_id: &str,
@@ -415,9 +408,11 @@ async fn part_of(
         }
     }
     let Some(reference) = reference else { return Ok(None) };
-    let select = "SELECT text, n, state FROM text_part WHERE reference = $1 AND phone = $2 AND state = 'unknown' \
-                  AND message_id IS NULL ORDER BY made_ms DESC LIMIT 1";
-    let row = sqlx::query(select).bind(reference).bind(phone).fetch_optional(&mut **tx).await?;
+    // The whole reference goes before its low octet, which is all that some SMSCs keep.
+    let select = "SELECT text, n, state FROM text_part WHERE phone = $1 AND (reference = $2 OR reference % 256 = $2) \
+                  AND state NOT IN ('waiting', 'failed', 'delivered') \
+                  ORDER BY CASE WHEN reference = $2 THEN 0 ELSE 1 END, made_ms DESC LIMIT 1";
+    let row = sqlx::query(select).bind(phone).bind(reference).fetch_optional(&mut **tx).await?;
     row.as_ref().map(found).transpose()
 }
 

@@ -4,7 +4,8 @@ input, and says what happened by lines of JSON on its standard output; the first
     {"answers": ["ok", "throttled", "full", "system", "refused", "drop", "silent", "garbage", "hold"]}   for the next messages, then ok
     {"release": true}       answers what was held
     {"ids": "decimal"}      message ids in the answers: hex (the receipt has them in decimal), decimal (in hex), same
-    {"receipt": 3, "stat": "DELIVRD", "form": "text"}       of the 4th message; forms: text, tlv, reference
+    {"receipt": 3, "stat": "DELIVRD", "form": "text"}       of the 4th message; forms: text, tlv,
+        reference (by another id and user_message_reference), octet (by the low one of that); "from": another phone
     {"early": true}         from now on each message's receipt comes before its answer
     {"auto": true}          from now on each message's receipt comes behind its answer, and messages are not told
     {"enquire": true}, {"unbind": true}, {"drop": true}, {"raw": "hex"}    to who is bound now
@@ -120,16 +121,17 @@ class Smsc:
     def id(self, number):
         return 0xABC00 + number
 
-    def receipt(self, number, stat, form):
+    def receipt(self, number, stat, form, sender=None):
         pdu, known = self.messages[number], self.id(number)
         known = f"{known:X}" if self.ids == "decimal" else f"{known:010}"
-        fields = dict(source_addr_ton=1, source_addr_npi=1, source_addr=pdu.destination_addr.decode(), dest_addr_ton=5, dest_addr_npi=0)
+        fields = dict(source_addr_ton=1, source_addr_npi=1, source_addr=sender or pdu.destination_addr.decode(), dest_addr_ton=5, dest_addr_npi=0)
         fields.update(destination_addr=pdu.source_addr.decode(), esm_class=4)
         if form == "tlv":
             fields.update(receipted_message_id=known, message_state=STATES[stat], short_message=b"")
         else:
-            if form == "reference":
-                fields.update(user_message_reference=pdu.user_message_reference)
+            if form in ("reference", "octet"):
+                mask = 0xFFFF if form == "reference" else 0xFF
+                fields.update(user_message_reference=pdu.user_message_reference & mask)
                 known = "another"
             text = f"id:{known} sub:001 dlvrd:001 submit date:2611260900 done date:2611260901 stat:{stat} err:000 text:"
             fields.update(short_message=text.encode())
@@ -146,7 +148,7 @@ class Smsc:
                 answer()
             self.held = []
         if "receipt" in command:
-            self.receipt(command["receipt"], command.get("stat", "DELIVRD"), command.get("form", "text"))
+            self.receipt(command["receipt"], command.get("stat", "DELIVRD"), command.get("form", "text"), command.get("from"))
         if command.get("text"):
             self.request("deliver_sm", source_addr="77010000000", destination_addr="Qalqan", short_message=command["text"].encode())
         if command.get("enquire"):

@@ -2,11 +2,13 @@
 #![allow(dead_code)] // Each test file uses its part.
 
 pub mod browser;
+pub mod hlr;
 pub mod hop;
 pub mod http;
 pub mod loans;
 pub mod nats;
 pub mod operator;
+pub mod peer;
 pub mod postgres;
 pub mod register;
 pub mod smsc;
@@ -370,6 +372,9 @@ pub struct Running(pub Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if self.0.try_wait().is_ok_and(|ended| ended.is_some()) {
+            return;
+        }
         // Kamailio's main process ends its children on TERM.
         let _ = Command::new("kill").arg(self.0.id().to_string()).status();
         std::thread::sleep(Duration::from_millis(300));

@@ -1,19 +1,13 @@
 //! An SMSC by another hand: node/tests/peers/smsc.py, on the codec of python-smpplib, told what to do with each message.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::repository;
+use super::peer::Peer;
 
 pub struct Smsc {
-    child: Child,
-    told: ChildStdin,
-    events: Receiver<Value>,
+    peer: Peer,
     pub port: u64,
 }
 
@@ -34,41 +28,18 @@ pub struct Submitted {
 impl Smsc {
     /// `arguments`: port, certificate and key; nothing: a free port, no TLS.
     pub fn start(arguments: &[&str]) -> Smsc {
-        let mut child = Command::new(repository().join("target/tools/bin/python"))
-            .arg(repository().join("node/tests/peers/smsc.py"))
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("Python of ./test");
-        let told = child.stdin.take().expect("piped");
-        let (send, events) = channel();
-        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                let _ = send.send(serde_json::from_str(&line).expect("JSON"));
-            }
-        });
-        let mut smsc = Smsc { child, told, events, port: 0 };
-        smsc.port = smsc.next("listening")["port"].as_u64().unwrap();
-        smsc
+        let peer = Peer::start("smsc.py", arguments);
+        let port = peer.next("listening")["port"].as_u64().unwrap();
+        Smsc { peer, port }
     }
 
     pub fn tell(&mut self, what: Value) {
-        writeln!(self.told, "{what}").expect("it listens");
+        self.peer.tell(what);
     }
 
-    /// The next event of a kind; others on the way are passed over.
     #[track_caller]
     pub fn next(&self, kind: &str) -> Value {
-        loop {
-            let event = self.events.recv_timeout(Duration::from_secs(20));
-            let event = event.unwrap_or_else(|_| panic!("waited for {kind} at the SMSC"));
-            if event["event"] == kind {
-                return event;
-            }
-        }
+        self.peer.next(kind)
     }
 
     #[track_caller]
@@ -92,13 +63,6 @@ impl Smsc {
     pub fn count(&mut self) -> u64 {
         self.tell(json!({"count": true}));
         self.next("count")["submitted"].as_u64().unwrap()
-    }
-}
-
-impl Drop for Smsc {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
