@@ -3,12 +3,14 @@
 
 use crate::rig;
 
-use std::time::Duration;
+use std::process::Command;
+use std::time::Instant;
 
 use rig::http::Client;
 use rig::loans::iin;
 use rig::postgres::on_each_store;
 use rig::register::Register;
+use rig::repository;
 use serde_json::{Value, json};
 
 const HEAD: &str = "number,type,when,region,unit,damage,recovered,victim_iin,victim_phone,phone,card\n";
@@ -279,16 +281,21 @@ fn what_is_changed_says_who_and_when_and_why() {
 
 #[test]
 fn a_node_killed_in_mid_import_has_taken_all_or_nothing() {
-    const FACTS: usize = 6000;
+    const FACTS: usize = 5000;
     on_each_store(|postgres| {
         let mut register = Register::new(postgres);
-        let mut outcomes = [0, 0];
-        for round in 0..6_u64 {
-            let mut csv = HEAD.to_owned();
-            for n in 0..FACTS {
-                csv += &format!("{round}-{n},other,2023-11-15,Almaty,almaty,1000,,,,+7701{n:07},\n");
-            }
-            let (token, address) = (register.token("chief"), register.address);
+        let csv = |round: u32| {
+            let row = |n: usize| {
+                format!("{round}-{n},other,2023-11-15,Almaty,almaty,1000,,,,+7701{n:07};+7702{round:07},\n")
+            };
+            (0..FACTS).fold(HEAD.to_owned(), |csv, n| csv + &row(n))
+        };
+        let began = Instant::now();
+        assert_eq!(register.import("chief", "", &csv(0)).status, 201);
+        let whole = began.elapsed();
+        let (mut taken, mut left) = (1, 0);
+        for round in 1..8 {
+            let (csv, token, address) = (csv(round), register.token("chief"), register.address);
             let asking = std::thread::spawn(move || {
                 let mut client = Client::new(address);
                 let head = format!(
@@ -299,23 +306,48 @@ fn a_node_killed_in_mid_import_has_taken_all_or_nothing() {
                 client.send([head.as_bytes(), csv.as_bytes()].concat());
                 client.answer().map(|answer| answer.status)
             });
-            // Another moment each round; in the last it may end.
-            match round {
-                5 => assert_eq!(asking.join().unwrap(), Some(201)),
-                _ => {
-                    std::thread::sleep(Duration::from_millis(20 + 110 * round));
-                    register.crash();
-                    let answered = asking.join().unwrap();
-                    register.start();
-                    let found = register.found("chief", json!({"limit": 1000})).len();
-                    let before = outcomes[1] * FACTS;
-                    assert!(found == before || found == before + FACTS, "{found} facts");
-                    // What was answered is there.
-                    assert!(answered.is_none() || found == before + FACTS, "{answered:?}, {found} facts");
-                    outcomes[usize::from(found > before)] += 1;
-                }
-            }
+            // Another moment each round, from the beginning of an import to behind its end.
+            std::thread::sleep(whole * (2 * round - 1) / 7);
+            register.crash();
+            let answered = asking.join().unwrap();
+            register.start();
+            let found = register.found("chief", json!({"limit": 1000})).len();
+            let is_taken = found == (taken + 1) * FACTS;
+            assert!(is_taken || found == taken * FACTS, "{found} facts in round {round}");
+            // What was answered is there.
+            assert!(answered.is_none() || is_taken, "{answered:?}, {found} facts in round {round}");
+            // And with all that its facts hold.
+            let phone = format!("+7702{round:07}");
+            let held = json!({"identifier": {"kind": "phone", "value": phone}, "limit": 1000});
+            assert_eq!(register.found("chief", held).len(), if is_taken { FACTS } else { 0 });
+            taken += usize::from(is_taken);
+            left += usize::from(!is_taken);
         }
-        assert!(outcomes[0] > 0, "it was killed in the middle: {outcomes:?}");
+        eprintln!("killed: {taken} imports were taken, {left} were not");
+        assert!(left > 0, "it was killed in the middle");
+        let phone = json!({"identifier": {"kind": "phone", "value": format!("+7701{:07}", FACTS - 1)}});
+        assert_eq!(register.found("chief", phone).len(), taken);
     });
+}
+
+/// By another hand: whatever the description allows and forbids.
+#[test]
+fn schemathesis_finds_nothing_in_the_register() {
+    let register = Register::new(None);
+    assert_eq!(register.import("chief", "", &three()).status, 201);
+    let output = Command::new(repository().join("target/tools/bin/schemathesis"))
+        .current_dir(register.site.directory.path())
+        .arg("--config-file")
+        .arg(repository().join("node/tests/schemathesis/register.toml"))
+        .args(["run", &format!("http://{}/openapi.json", register.address)])
+        .args(["--include-path-regex", "^/v1/case", "--checks", "all", "--seed", "1", "--no-color"])
+        .args(["--max-examples", "50", "--max-time", "40"])
+        .args(["--header", &format!("Authorization: Bearer {}", register.token("chief"))])
+        .output()
+        .expect("schemathesis of target/tools runs: ./test installs it");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    let mut http = Client::new(register.address);
+    assert!(http.metric("qalqan_http_requests_total{route=\"/v1/case\",code=\"200\"}") > 20.0, "{said}");
+    assert!(!register.node.as_ref().unwrap().log().contains("panicked"));
 }
