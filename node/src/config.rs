@@ -290,6 +290,12 @@ impl<'a> Reader<'a> {
         let loans = self.loans(file.loans.as_ref()).map(Arc::new);
         let utc_offset_min = file.hunting.as_ref().map_or(0, |hunting| hunting.utc_offset_min);
         let casework = self.casework(file.casework.as_ref(), utc_offset_min).map(Arc::new);
+        if let (Some(loans), Some(case)) = (&file.loans, &file.casework)
+            && loans.store.get_ref() == case.store.get_ref()
+        {
+            let what = "store is that of [loans]: give the register one of its own";
+            self.faults.at(Some(case.store.span()), what);
+        }
         let nats = self.nats(file.nats.as_ref(), &file.lists);
         let senders = file.trunk.values().map(|row| {
             let member = row.member.as_ref()?;

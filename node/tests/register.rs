@@ -3,6 +3,7 @@
 
 use crate::rig;
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Instant;
 
@@ -10,7 +11,7 @@ use rig::http::Client;
 use rig::loans::iin;
 use rig::postgres::on_each_store;
 use rig::register::Register;
-use rig::repository;
+use rig::{Site, repository};
 use serde_json::{Value, json};
 
 const HEAD: &str = "number,type,when,region,unit,damage,recovered,victim_iin,victim_phone,phone,card\n";
@@ -328,6 +329,41 @@ fn a_node_killed_in_mid_import_has_taken_all_or_nothing() {
         let phone = json!({"identifier": {"kind": "phone", "value": format!("+7701{:07}", FACTS - 1)}});
         assert_eq!(register.found("chief", phone).len(), taken);
     });
+}
+
+#[test]
+fn what_is_wrong_with_its_configuration_is_said() {
+    let site = Site::new(
+        "[loans]\nstore = \"one.db\"\nkeys = \"loans.keys\"\nsigning-key = \"signing.pem\"\nclients = \"clients.csv\"\n\
+         [casework]\nstore = \"one.db\"\nkeys = \"case.keys\"\nclients = \"case.csv\"\npublic = \"public.txt\"\n\
+         weekend = [\"caturday\"]\nholidays = [\"yesterday\"]\nrequest-days = 0\n",
+    );
+    let client = |role: &str, units: &[&'static str]| {
+        let command = ["case", "client", "case.csv", "x", "--name", "X", "--role", role];
+        site.refused(&[&command, units].concat())
+    };
+    assert!(client("friend", &[]).contains("role \"friend\" is one of investigator, head"));
+    assert!(client("head", &[]).contains("units: name those he works in"));
+    assert!(client("bank", &["--units", "almaty"]).contains("a client of role bank has none"));
+    site.ok(&["case", "key", "case.keys"]);
+    site.write("case.csv", "id,secret_sha256,name,role,units\nx,00,X,head,*\n");
+    let closed = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(site.path("case.csv"), closed).unwrap();
+    site.write("public.txt", "+77272999999\ncall me\n");
+    let error = site.refused(&["config", "check"]);
+    for told in [
+        "store is that of [loans]: give the register one of its own",
+        "case.csv:2: secret_sha256 is not 64 hex digits",
+        "public.txt:2: it is no phone number",
+        "weekend: no day \"caturday\"",
+        "holidays: \"yesterday\" is no day",
+        "request-days is not between 1 and 60",
+    ] {
+        assert!(error.contains(told), "{told}: {error}");
+    }
+    assert!(!error.contains("call me"), "{error}");
+    let none = Site::new("");
+    assert!(none.refused(&["case", "looks"]).contains("no [casework]"));
 }
 
 /// By another hand: whatever the description allows and forbids.
