@@ -124,6 +124,13 @@ fn facts_are_found_however_an_identifier_is_written() {
         assert_eq!(by(period), "23-1 23-2");
         assert_eq!(by(json!({"from": "2023-11-15T09:30:01Z", "until": "2023-12-31T19:00:00Z"})), "23-2");
         assert_eq!(by(json!({"limit": 1})), "23-1 23-2 23-3");
+        // What is searched for makes no line of its own among looks.
+        assert_eq!(by(json!({"region": "x\n2026-01-01T00:00:00.000Z aigul see-fact allowed fact 1"})), "");
+        let looks = register.site.ok(&["case", "looks"]);
+        assert!(
+            !looks.contains("\n2026-01-01T00:00:00.000Z") && looks.contains("region x 2026-01-01"),
+            "{looks}"
+        );
         for wrong in [
             json!({"identifier": {"kind": "card", "value": "4111111111111112"}}),
             json!({"victim_iin": "1"}),
