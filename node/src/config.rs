@@ -77,6 +77,32 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// What of this counts from the next start only, for it is not as it was before.
+    pub fn waits_for_restart(&self, before: &Setup) -> Vec<&'static str> {
+        let sip = |setup: &Setup| (setup.sip.listen.clone(), setup.sip.workers, setup.sip.mode);
+        let http = |setup: &Setup| (setup.http.listen.clone(), setup.http.workers, setup.tracing.clone());
+        let loans = |setup: &Setup| setup.loans.as_ref().map(|loans| loans.store.clone());
+        let case = |setup: &Setup| setup.casework.as_ref().map(|case| case.store.clone());
+        let exchange = |setup: &Setup| {
+            setup.exchange.as_ref().map(|exchange| (exchange.listen.clone(), exchange.open_calls))
+        };
+        let all = [
+            (sip(self) != sip(before), "listen, workers and mode change at the next start"),
+            (http(self) != http(before), "http.listen, http.workers and tracing change at the next start"),
+            (
+                loans(self) != loans(before),
+                "loans.store, and a first [loans], count from the next start: until then loans are kept where they were",
+            ),
+            (case(self) != case(before), "casework.store, and a first [casework], count from the next start"),
+            (self.nats != before.nats, "nats changes at the next start"),
+            (
+                exchange(self) != exchange(before),
+                "exchange.listen and exchange.open-calls, and a first [exchange], count from the next start",
+            ),
+        ];
+        all.into_iter().filter_map(|(waits, what)| waits.then_some(what)).collect()
+    }
+
     /// The same with another version of one list.
     pub fn with_list(&self, name: ListName, path: &Path, list: Arc<List>) -> Setup {
         let file = ListFile { name: name.name().to_owned(), path: path.to_owned(), list: list.clone() };
@@ -293,6 +319,12 @@ impl<'a> Reader<'a> {
         let loans = self.loans(file.loans.as_ref()).map(Arc::new);
         let utc_offset_min = file.hunting.as_ref().map_or(0, |hunting| hunting.utc_offset_min);
         let casework = self.casework(file, utc_offset_min).map(Arc::new);
+        if let (Some(loans), Some(case)) = (&file.loans, &file.casework)
+            && loans.store.get_ref() == case.store.get_ref()
+        {
+            let what = "store is that of [loans]: give the register one of its own";
+            self.faults.at(Some(case.store.span()), what);
+        }
         let nats = self.nats(file.nats.as_ref(), &file.lists);
         let senders = file.trunk.values().map(|row| {
             let member = row.member.as_ref()?;

@@ -271,25 +271,19 @@ impl Node {
         self.setup.store(Arc::new(setup));
     }
 
-    /// Puts versions of lists in force that came from others, each alone: the configuration stays as it was read.
+    /// Puts lists in force that came from publishers and the register, each alone: the configuration stays as it was read.
     fn take_lists(&self) {
-        for taken in self.nats.iter().flat_map(nats::Line::taken) {
-            self.swap(self.setup().with_list(taken.name, &taken.path, taken.list));
+        let published = self.nats.iter().flat_map(nats::Line::taken);
+        let published = published.map(|taken| {
+            (taken.name, taken.path, taken.list, format!("version {}", taken.published.shown()))
+        });
+        let fed = self.casework.iter().flat_map(Register::fed);
+        let fed =
+            fed.map(|fed| (FED, fed.path, fed.list, format!("{} confirmed numbers are on it", fed.numbers)));
+        for (name, path, list, what) in published.chain(fed) {
+            self.swap(self.setup().with_list(name, &path, list));
             let basis = self.setup().policy.basis_id();
-            let name = taken.name.name();
-            log(&format!("list {name}: in force, basis {basis:016x}: version {}", taken.published.shown()));
-        }
-    }
-
-    /// The same of the list that the register feeds.
-    fn take_fed(&self) {
-        for fed in self.casework.iter().flat_map(Register::fed) {
-            self.swap(self.setup().with_list(FED, &fed.path, fed.list));
-            let (name, basis) = (FED.name(), self.setup().policy.basis_id());
-            log(&format!(
-                "list {name}: in force, basis {basis:016x}: {} confirmed numbers are on it",
-                fed.numbers
-            ));
+            log(&format!("list {}: in force, basis {basis:016x}: {what}", name.name()));
         }
     }
 
@@ -402,7 +396,6 @@ pub fn serve(origin: &Origin) -> Result<(), Box<dyn std::error::Error>> {
         node.store.news().iter().for_each(|line| log(line));
         node.nats.iter().flat_map(nats::Line::news).for_each(|line| log(&line));
         node.take_lists();
-        node.take_fed();
         std::thread::sleep(tick);
         since_report += tick;
         if since_report.subsec_millis() == 0 {
@@ -418,35 +411,8 @@ pub fn serve(origin: &Origin) -> Result<(), Box<dyn std::error::Error>> {
 fn reload(node: &Node, origin: &Origin) {
     match config::load(origin) {
         Ok(setup) => {
-            let before = node.setup();
-            let sip = |setup: &Setup| (setup.sip.listen.clone(), setup.sip.workers, setup.sip.mode);
-            if sip(&setup) != sip(&before) {
-                log("reload: listen, workers and mode change at the next start");
-            }
-            let http = |setup: &Setup| (setup.http.listen.clone(), setup.http.workers, setup.tracing.clone());
-            if http(&setup) != http(&before) {
-                log("reload: http.listen, http.workers and tracing change at the next start");
-            }
-            let loans = |setup: &Setup| setup.loans.as_ref().map(|loans| loans.store.clone());
-            if loans(&setup) != loans(&before) {
-                log(
-                    "reload: loans.store, and a first [loans], count from the next start: until then loans are kept where they were",
-                );
-            }
-            let case = |setup: &Setup| setup.casework.as_ref().map(|case| case.store.clone());
-            if case(&setup) != case(&before) {
-                log("reload: casework.store, and a first [casework], count from the next start");
-            }
-            if setup.nats != before.nats {
-                log("reload: nats changes at the next start");
-            }
-            let exchange = |setup: &Setup| {
-                setup.exchange.as_ref().map(|exchange| (exchange.listen.clone(), exchange.open_calls))
-            };
-            if exchange(&setup) != exchange(&before) {
-                log(
-                    "reload: exchange.listen and exchange.open-calls, and a first [exchange], count from the next start",
-                );
+            for what in setup.waits_for_restart(&node.setup()) {
+                log(&format!("reload: {what}"));
             }
             node.swap(setup);
             node.reloaded(true);

@@ -3,12 +3,15 @@
 
 use crate::rig;
 
-use std::time::Duration;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::time::Instant;
 
 use rig::http::Client;
 use rig::loans::iin;
 use rig::postgres::on_each_store;
 use rig::register::Register;
+use rig::{Site, repository};
 use serde_json::{Value, json};
 
 const HEAD: &str = "number,type,when,region,unit,damage,recovered,victim_iin,victim_phone,phone,card\n";
@@ -121,6 +124,13 @@ fn facts_are_found_however_an_identifier_is_written() {
         assert_eq!(by(period), "23-1 23-2");
         assert_eq!(by(json!({"from": "2023-11-15T09:30:01Z", "until": "2023-12-31T19:00:00Z"})), "23-2");
         assert_eq!(by(json!({"limit": 1})), "23-1 23-2 23-3");
+        // What is searched for makes no line of its own among looks.
+        assert_eq!(by(json!({"region": "x\n2026-01-01T00:00:00.000Z aigul see-fact allowed fact 1"})), "");
+        let looks = register.site.ok(&["case", "looks"]);
+        assert!(
+            !looks.contains("\n2026-01-01T00:00:00.000Z") && looks.contains("region x 2026-01-01"),
+            "{looks}"
+        );
         for wrong in [
             json!({"identifier": {"kind": "card", "value": "4111111111111112"}}),
             json!({"victim_iin": "1"}),
@@ -279,16 +289,21 @@ fn what_is_changed_says_who_and_when_and_why() {
 
 #[test]
 fn a_node_killed_in_mid_import_has_taken_all_or_nothing() {
-    const FACTS: usize = 6000;
+    const FACTS: usize = 5000;
     on_each_store(|postgres| {
         let mut register = Register::new(postgres);
-        let mut outcomes = [0, 0];
-        for round in 0..6_u64 {
-            let mut csv = HEAD.to_owned();
-            for n in 0..FACTS {
-                csv += &format!("{round}-{n},other,2023-11-15,Almaty,almaty,1000,,,,+7701{n:07},\n");
-            }
-            let (token, address) = (register.token("chief"), register.address);
+        let csv = |round: u32| {
+            let row = |n: usize| {
+                format!("{round}-{n},other,2023-11-15,Almaty,almaty,1000,,,,+7701{n:07};+7702{round:07},\n")
+            };
+            (0..FACTS).fold(HEAD.to_owned(), |csv, n| csv + &row(n))
+        };
+        let began = Instant::now();
+        assert_eq!(register.import("chief", "", &csv(0)).status, 201);
+        let whole = began.elapsed();
+        let (mut taken, mut left) = (1, 0);
+        for round in 1..8 {
+            let (csv, token, address) = (csv(round), register.token("chief"), register.address);
             let asking = std::thread::spawn(move || {
                 let mut client = Client::new(address);
                 let head = format!(
@@ -299,23 +314,83 @@ fn a_node_killed_in_mid_import_has_taken_all_or_nothing() {
                 client.send([head.as_bytes(), csv.as_bytes()].concat());
                 client.answer().map(|answer| answer.status)
             });
-            // Another moment each round; in the last it may end.
-            match round {
-                5 => assert_eq!(asking.join().unwrap(), Some(201)),
-                _ => {
-                    std::thread::sleep(Duration::from_millis(20 + 110 * round));
-                    register.crash();
-                    let answered = asking.join().unwrap();
-                    register.start();
-                    let found = register.found("chief", json!({"limit": 1000})).len();
-                    let before = outcomes[1] * FACTS;
-                    assert!(found == before || found == before + FACTS, "{found} facts");
-                    // What was answered is there.
-                    assert!(answered.is_none() || found == before + FACTS, "{answered:?}, {found} facts");
-                    outcomes[usize::from(found > before)] += 1;
-                }
-            }
+            // Another moment each round, from the beginning of an import to behind its end.
+            std::thread::sleep(whole * (2 * round - 1) / 7);
+            register.crash();
+            let answered = asking.join().unwrap();
+            register.start();
+            let found = register.found("chief", json!({"limit": 1000})).len();
+            let is_taken = found == (taken + 1) * FACTS;
+            assert!(is_taken || found == taken * FACTS, "{found} facts in round {round}");
+            // What was answered is there.
+            assert!(answered.is_none() || is_taken, "{answered:?}, {found} facts in round {round}");
+            // And with all that its facts hold.
+            let phone = format!("+7702{round:07}");
+            let held = json!({"identifier": {"kind": "phone", "value": phone}, "limit": 1000});
+            assert_eq!(register.found("chief", held).len(), if is_taken { FACTS } else { 0 });
+            taken += usize::from(is_taken);
+            left += usize::from(!is_taken);
         }
-        assert!(outcomes[0] > 0, "it was killed in the middle: {outcomes:?}");
+        eprintln!("killed: {taken} imports were taken, {left} were not");
+        assert!(left > 0, "it was killed in the middle");
+        let phone = json!({"identifier": {"kind": "phone", "value": format!("+7701{:07}", FACTS - 1)}});
+        assert_eq!(register.found("chief", phone).len(), taken);
     });
+}
+
+#[test]
+fn what_is_wrong_with_its_configuration_is_said() {
+    let site = Site::new(
+        "[loans]\nstore = \"one.db\"\nkeys = \"loans.keys\"\nsigning-key = \"signing.pem\"\nclients = \"clients.csv\"\n\
+         [casework]\nstore = \"one.db\"\nkeys = \"case.keys\"\nclients = \"case.csv\"\npublic = \"public.txt\"\n\
+         weekend = [\"caturday\"]\nholidays = [\"yesterday\"]\nrequest-days = 0\n",
+    );
+    let client = |role: &str, units: &[&'static str]| {
+        let command = ["case", "client", "case.csv", "x", "--name", "X", "--role", role];
+        site.refused(&[&command, units].concat())
+    };
+    assert!(client("friend", &[]).contains("role \"friend\" is one of investigator, head"));
+    assert!(client("head", &[]).contains("units: name those he works in"));
+    assert!(client("bank", &["--units", "almaty"]).contains("a client of role bank has none"));
+    site.ok(&["case", "key", "case.keys"]);
+    site.write("case.csv", "id,secret_sha256,name,role,units\nx,00,X,head,*\n");
+    let closed = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(site.path("case.csv"), closed).unwrap();
+    site.write("public.txt", "+77272999999\ncall me\n");
+    let error = site.refused(&["config", "check"]);
+    for told in [
+        "store is that of [loans]: give the register one of its own",
+        "case.csv:2: secret_sha256 is not 64 hex digits",
+        "public.txt:2: it is no phone number",
+        "weekend: no day \"caturday\"",
+        "holidays: \"yesterday\" is no day",
+        "request-days is not between 1 and 60",
+    ] {
+        assert!(error.contains(told), "{told}: {error}");
+    }
+    assert!(!error.contains("call me"), "{error}");
+    let none = Site::new("");
+    assert!(none.refused(&["case", "looks"]).contains("no [casework]"));
+}
+
+/// By another hand: whatever the description allows and forbids.
+#[test]
+fn schemathesis_finds_nothing_in_the_register() {
+    let register = Register::new(None);
+    assert_eq!(register.import("chief", "", &three()).status, 201);
+    let output = Command::new(repository().join("target/tools/bin/schemathesis"))
+        .current_dir(register.site.directory.path())
+        .arg("--config-file")
+        .arg(repository().join("node/tests/schemathesis/register.toml"))
+        .args(["run", &format!("http://{}/openapi.json", register.address)])
+        .args(["--include-path-regex", "^/v1/case", "--checks", "all", "--seed", "1", "--no-color"])
+        .args(["--max-examples", "50", "--max-time", "40"])
+        .args(["--header", &format!("Authorization: Bearer {}", register.token("chief"))])
+        .output()
+        .expect("schemathesis of target/tools runs: ./test installs it");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    let mut http = Client::new(register.address);
+    assert!(http.metric("qalqan_http_requests_total{route=\"/v1/case\",code=\"200\"}") > 20.0, "{said}");
+    assert!(!register.node.as_ref().unwrap().log().contains("panicked"));
 }

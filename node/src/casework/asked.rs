@@ -72,11 +72,11 @@ pub struct FactSearch {
     /// In the register of offences.
     pub number: Option<String>,
     #[serde(rename = "type")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, pattern = "^(advance-payment|bank-call|authority-call|loan-in-name|investment|phishing|acquaintance|other)$")]
     pub kind: Option<FactKind>,
     pub region: Option<String>,
     pub unit: Option<String>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, pattern = "^(registered|investigated|suspended|in-court|sentenced|terminated)$")]
     pub state: Option<Proceedings>,
     /// RFC 3339: from this moment on.
     pub from: Option<String>,
@@ -95,8 +95,7 @@ pub struct FactSearch {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StateChange {
-    /// registered, investigated, suspended, in-court, sentenced, terminated.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^(registered|investigated|suspended|in-court|sentenced|terminated)$")]
     pub state: Proceedings,
     pub why: String,
 }
@@ -116,12 +115,14 @@ pub struct Assignment {
     pub investigator: Option<String>,
 }
 
-/// A fact or a person.
+/// A fact or a person: one of them.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum CaseNode {
-    Fact(i64),
-    Person(i64),
+#[serde(deny_unknown_fields)]
+pub struct CaseNode {
+    #[serde(default)]
+    pub fact: Option<i64>,
+    #[serde(default)]
+    pub person: Option<i64>,
 }
 
 /// Two that have nothing to do with each other, or an identifier that is not the fraudster's.
@@ -162,8 +163,7 @@ pub struct GroupMembers {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewPerson {
-    /// victim, suspect, drop, call-centre-worker.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^(victim|suspect|drop|call-centre-worker)$")]
     pub kind: PersonKind,
     pub name: String,
     #[serde(default)]
@@ -199,8 +199,7 @@ pub struct PersonSearch {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewSeizure {
-    /// laptop, phone, gsm-gateway, sim, network-equipment, storage, other.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^(laptop|phone|gsm-gateway|sim|network-equipment|storage|other)$")]
     pub item: ItemKind,
     #[serde(default)]
     pub serials: Vec<String>,
@@ -242,8 +241,7 @@ lending::names! {
 pub struct NewRequest {
     /// The client of an operator or a bank.
     pub to: String,
-    /// freeze, subscriber-data, call-records.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^(freeze|subscriber-data|call-records)$")]
     pub kind: RequestKind,
     pub text: String,
     #[serde(default)]
@@ -278,8 +276,7 @@ lending::names! {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewReport {
-    /// drop or number.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^(drop|number)$")]
     pub kind: ReportKind,
     pub identifier: CaseIdentifier,
     pub text: String,

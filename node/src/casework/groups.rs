@@ -28,12 +28,11 @@ const MOST: usize = 200;
 /// Identifiers of a proposal.
 const SHARED: usize = 10;
 
-impl From<CaseNode> for Node {
-    fn from(node: CaseNode) -> Node {
-        match node {
-            CaseNode::Fact(id) => Node::Fact(id),
-            CaseNode::Person(id) => Node::Person(id),
-        }
+fn node(asked: CaseNode) -> Done<Node> {
+    match (asked.fact, asked.person) {
+        (Some(id), None) => Ok(Node::Fact(id)),
+        (None, Some(id)) => Ok(Node::Person(id)),
+        _ => invalid("say either fact or person"),
     }
 }
 
@@ -154,14 +153,14 @@ impl Round<'_> {
 
     /// A person says that a link is wrong: it stays cut whatever is imported later.
     pub(super) async fn cut(&mut self, asked: &LinkCut) -> Done<(u16, Json)> {
-        let of = Node::from(asked.of);
+        let of = node(asked.of)?;
         self.allow_node(Act::Cut, of).await?;
         let why = text("why", &asked.why)?;
         let id = self.unit.last_id("link_cut").await? + 1;
         let none = || Value::MaybeText(None);
         let (other, columns) = match (asked.from, &asked.identifier) {
             (Some(from), None) => {
-                let from = Node::from(from);
+                let from = node(from)?;
                 if from == of || self.place_of(from).await?.is_none() {
                     return invalid("from is the same case, or none that there is");
                 }

@@ -223,6 +223,8 @@ impl<'r> Round<'r> {
 }
 
 fn look(client: &Client, at_ms: i64, act: Act, subject: String, was_refused: bool) -> Look {
+    // What was searched for is somebody's text, and looks are read a line each.
+    let subject = subject.replace(char::is_control, " ");
     Look { at_ms, who: client.id.clone(), what: act.name().to_owned(), subject, was_refused }
 }
 

@@ -247,13 +247,21 @@ pub(super) fn repeats(
     body: &[u8],
 ) -> Result<Option<(String, String)>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let text = value.to_str().ok().map(|text| text.trim().trim_matches('"'));
-    let fine =
-        |text: &&str| (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    // The draft has quotes around it; many leave them out.
+    let bare = |text: &str| {
+        let text = text.trim();
+        let text = text.strip_prefix('"').unwrap_or(text);
+        text.strip_suffix('"').unwrap_or(text).to_owned()
+    };
+    let text = value.to_str().ok().map(bare);
+    let fine = |text: &String| {
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'"';
+        (1..=128).contains(&text.len()) && text.bytes().all(is_plain)
+    };
     match text.filter(fine) {
         Some(text) => {
             let hash = journal::sha256(&[path.as_bytes(), b"\n", body].concat());
-            Ok(Some((text.to_owned(), journal::hex(&hash))))
+            Ok(Some((text, journal::hex(&hash))))
         }
         None => Err(Problem::new(
             Kind::NoIdempotencyKey,

@@ -11,7 +11,7 @@ use crate::http::problem::ProblemBody;
 macro_rules! routes {
     ($($(#[doc = $doc:literal])+ $name:ident: $method:ident $path:literal
        $(, id $id:literal)? $(, body $body:ty, $kind:literal)? $(, query $query:literal $about:literal)*
-       => $status:literal $said:literal;)*) => {$(
+       $(, key $key:literal)? => $status:literal $said:literal;)*) => {$(
         $(#[doc = $doc])+
         #[utoipa::path(
             $method,
@@ -20,7 +20,7 @@ macro_rules! routes {
             params(
                 $(("id" = String, Path, description = $id, pattern = "^[0-9]{1,15}$"),)?
                 $(($query = Option<String>, Query, description = $about),)*
-                ("Accept-Language" = Option<String>, Header, description = "Language of texts: kk, ru or en")
+                $(("Idempotency-Key" = Option<String>, Header, description = $key, pattern = "^\"?[!#-~]{1,128}\"?$"),)?
             ),
             responses(
                 (status = $status, description = $said, body = Object, content_type = "application/json"),
@@ -45,64 +45,63 @@ macro_rules! routes {
 
 routes! {
     /// Take a file of facts in, whole or not at all; a fact that is there with the same content stays as it is
-    import_facts: post "/v1/case/facts", body String, "text/csv", query "unit" "Of facts that name none; left out by who works in one"
-        => 201 "How many are new, and how many were there";
+    import_facts: post "/v1/case/facts", body String, "text/csv", query "unit" "Of facts that name none; left out by who works in one", key "Sent again within 3 days, it is answered as before" => 201 "How many are new, and how many were there";
     /// Find facts
-    search_facts: post "/v1/case/facts/search", body FactSearch, "application/json" => 200 "Facts without what is personal, and `next`";
+    search_facts: post "/v1/case/facts/search", body FactSearch, "application/json", key "Sent again within 3 days, it is answered as before" => 200 "Facts without what is personal, and `next`";
     /// See a fact
     see_fact: get "/v1/case/facts/{id}", id "The fact" => 200 "The fact, its identifiers and events";
     /// See what a fact is linked to, and why
     see_links: get "/v1/case/facts/{id}/links", id "The fact" => 200 "Links, the heaviest first";
     /// Change the state of the proceedings
-    change_state: post "/v1/case/facts/{id}/state", id "The fact", body StateChange, "application/json" => 200 "The fact";
+    change_state: post "/v1/case/facts/{id}/state", id "The fact", body StateChange, "application/json", key "Sent again within 3 days, it is answered as before" => 200 "The fact";
     /// Say what was recovered
-    recover_sum: post "/v1/case/facts/{id}/recovered", id "The fact", body RecoveredSum, "application/json" => 200 "The fact";
+    recover_sum: post "/v1/case/facts/{id}/recovered", id "The fact", body RecoveredSum, "application/json", key "Sent again within 3 days, it is answered as before" => 200 "The fact";
     /// Assign a fact to an investigator
-    assign_fact: post "/v1/case/facts/{id}/assign", id "The fact", body Assignment, "application/json" => 200 "The fact";
+    assign_fact: post "/v1/case/facts/{id}/assign", id "The fact", body Assignment, "application/json", key "Sent again within 3 days, it is answered as before" => 200 "The fact";
     /// Cut a wrong link: it stays cut
-    cut_link: post "/v1/case/cuts", body LinkCut, "application/json" => 201 "The cut";
+    cut_link: post "/v1/case/cuts", body LinkCut, "application/json", key "Sent again within 3 days, it is answered as before" => 201 "The cut";
     /// See groups that persons confirmed, and those that links propose
     see_groups: get "/v1/case/groups" => 200 "Both, those with most facts first";
     /// Confirm a group
-    confirm_group: post "/v1/case/groups/confirm", body GroupConfirmed, "application/json" => 201 "The group";
+    confirm_group: post "/v1/case/groups/confirm", body GroupConfirmed, "application/json", key "Sent again within 3 days, it is answered as before" => 201 "The group";
     /// Add to a confirmed group
-    join_group: post "/v1/case/groups/{id}/members", id "The group", body GroupMembers, "application/json" => 200 "Who was added";
+    join_group: post "/v1/case/groups/{id}/members", id "The group", body GroupMembers, "application/json", key "Sent again within 3 days, it is answered as before" => 200 "Who was added";
     /// Keep a person
-    keep_person: post "/v1/case/persons", body NewPerson, "application/json" => 201 "The person";
+    keep_person: post "/v1/case/persons", body NewPerson, "application/json", key "Sent again within 3 days, it is answered as before" => 201 "The person";
     /// Find persons
-    search_persons: post "/v1/case/persons/search", body PersonSearch, "application/json" => 200 "Persons";
+    search_persons: post "/v1/case/persons/search", body PersonSearch, "application/json", key "Sent again within 3 days, it is answered as before" => 200 "Persons";
     /// See a person
     see_person: get "/v1/case/persons/{id}", id "The person" => 200 "The person, identifiers and events";
     /// Say that identifiers are a person's
-    add_identifiers: post "/v1/case/persons/{id}/identifiers", id "The person", body MoreIdentifiers, "application/json" => 200 "The person";
+    add_identifiers: post "/v1/case/persons/{id}/identifiers", id "The person", body MoreIdentifiers, "application/json", key "Sent again within 3 days, it is answered as before" => 200 "The person";
     /// Keep a seized thing: its chain of custody begins
-    keep_seizure: post "/v1/case/seizures", body NewSeizure, "application/json" => 201 "The thing and its hash";
+    keep_seizure: post "/v1/case/seizures", body NewSeizure, "application/json", key "Sent again within 3 days, it is answered as before" => 201 "The thing and its hash";
     /// See a seized thing, who had it when, and whether an entry was changed
     see_seizure: get "/v1/case/seizures/{id}", id "The thing" => 200 "The thing and its chain of custody";
     /// Hand a seized thing over
-    hand_over: post "/v1/case/seizures/{id}/custody", id "The thing", body HandedOver, "application/json" => 200 "The thing, with the hash of the entry";
+    hand_over: post "/v1/case/seizures/{id}/custody", id "The thing", body HandedOver, "application/json", key "Sent again within 3 days, it is answered as before" => 200 "The thing, with the hash of the entry";
     /// Ask an operator or a bank
-    make_request: post "/v1/case/requests", body NewRequest, "application/json" => 201 "The request and when it is due";
+    make_request: post "/v1/case/requests", body NewRequest, "application/json", key "Sent again within 3 days, it is answered as before" => 201 "The request and when it is due";
     /// See requests: those directed to the client, or of his units
     see_requests: get "/v1/case/requests" => 200 "Requests, the newest first";
     /// See a request
     see_request: get "/v1/case/requests/{id}", id "The request" => 200 "The request and its answer";
     /// Answer a request that is directed to the client
-    answer_request: post "/v1/case/requests/{id}/answer", id "The request", body RequestAnswer, "application/json" => 200 "The request";
+    answer_request: post "/v1/case/requests/{id}/answer", id "The request", body RequestAnswer, "application/json", key "Sent again within 3 days, it is answered as before" => 200 "The request";
     /// Report a drop's account, card or phone, or complain about an operator's number
-    report: post "/v1/case/reports", body NewReport, "application/json" => 201 "The report and when it is checked";
+    report: post "/v1/case/reports", body NewReport, "application/json", key "Sent again within 3 days, it is answered as before" => 201 "The report and when it is checked";
     /// See reports: the client's own; the police sees all
     see_reports: get "/v1/case/reports" => 200 "Reports, the newest first";
     /// See a report
     see_report: get "/v1/case/reports/{id}", id "The report" => 200 "The report";
     /// Say what checking a report came to
-    check_report: post "/v1/case/reports/{id}/check", id "The report", body ReportCheck, "application/json" => 200 "The report";
+    check_report: post "/v1/case/reports/{id}/check", id "The report", body ReportCheck, "application/json", key "Sent again within 3 days, it is answered as before" => 200 "The report";
     /// Say to whom a confirmed report was passed on
-    pass_on_report: post "/v1/case/reports/{id}/pass-on", id "The report", body ReportPassed, "application/json" => 200 "The report";
+    pass_on_report: post "/v1/case/reports/{id}/pass-on", id "The report", body ReportPassed, "application/json", key "Sent again within 3 days, it is answered as before" => 200 "The report";
     /// Confirm an identifier as a fraudster's
-    confirm_identifier: post "/v1/case/confirmed", body IdentifierConfirmed, "application/json" => 201 "Its place among confirmations";
+    confirm_identifier: post "/v1/case/confirmed", body IdentifierConfirmed, "application/json", key "Sent again within 3 days, it is answered as before" => 201 "Its place among confirmations";
     /// Take back that an identifier is a fraudster's
-    retract_identifier: post "/v1/case/confirmed/retract", body IdentifierConfirmed, "application/json" => 201 "Its place among confirmations";
+    retract_identifier: post "/v1/case/confirmed/retract", body IdentifierConfirmed, "application/json", key "Sent again within 3 days, it is answered as before" => 201 "Its place among confirmations";
     /// See what was confirmed and taken back, in its order
     see_confirmed: get "/v1/case/confirmed", query "after" "Behind this place" => 200 "Up to a thousand confirmations";
     /// See who looked at what, and who was refused; for auditors alone

@@ -17,7 +17,7 @@ macro_rules! routes {
             $(request_body(content = $body, content_type = "application/json"),)?
             params(
                 $(("id" = String, Path, description = $id, pattern = "^[0-9a-f]{32}$"),)?
-                $(("Idempotency-Key" = String, Header, description = $key, pattern = "^[!#-~]{1,128}$"),)?
+                $(("Idempotency-Key" = String, Header, description = $key, pattern = "^\"?[!#-~]{1,128}\"?$"),)?
                 ("Accept-Language" = Option<String>, Header, description = "Language of texts: kk, ru or en")
             ),
             responses(
