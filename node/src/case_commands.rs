@@ -2,15 +2,17 @@
 
 mod register;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ::casework::{CalledVictims, Fact, Links, Node, Reading, Weights, import, read_public};
 use clap::{Args, Subcommand};
 use jiff::tz::TimeZone;
 use lending::Rulebook;
 use numbering::Number;
+use serde::Deserialize;
 
 use crate::config::{self, Origin, explain_io};
 use crate::hunt::calls::{Source, mapping};
@@ -65,6 +67,9 @@ pub struct CalledArgs {
     /// A column of the records that has another name there
     #[arg(long, value_name = "THEIRS=OURS")]
     map: Vec<String>,
+    /// What `qalqan hunt --out` found, as JSON lines: the numbers of a cluster are looked at together
+    #[arg(long, value_name = "FILE")]
+    clusters: Option<PathBuf>,
     /// Only calls so many hours before a fact
     #[arg(long, value_name = "HOURS", default_value_t = 72)]
     within: u32,
@@ -175,13 +180,19 @@ fn called(args: &CalledArgs, origin: &Origin, out: &mut impl Write) -> Result<()
             "no fact has a victim_phone: there is nobody whose callers could be looked for".to_owned()
         );
     }
+    let clusters = args.clusters.as_deref().map_or(Ok(Vec::new()), clusters)?;
+    // A cluster calls as one, by its first number.
+    let heads: HashMap<Number, Number> = clusters
+        .iter()
+        .flat_map(|cluster| cluster.numbers.iter().map(|number| (*number, cluster.numbers[0])))
+        .collect();
     let map = mapping(&args.map)?;
     let source = Source { files: &args.records, map: &map, plan: &plan, since_ms: None, now_ms: now_ms() };
     let mut bar = Bar::on_terminal();
     let number = |digits: u64| Number::from_digits(digits.to_string().as_bytes()).ok();
     let found = source.read(&mut bar, &mut |record| {
         if let (Some(calling), Some(to)) = (number(record.calling), number(record.called)) {
-            called.call(calling, to, record.start_ms);
+            called.call(heads.get(&calling).copied().unwrap_or(calling), to, record.start_ms);
         }
     })?;
     bar.clear();
@@ -189,10 +200,14 @@ fn called(args: &CalledArgs, origin: &Origin, out: &mut impl Write) -> Result<()
     let sure = ranked.iter().filter(|suspicion| suspicion.bits >= SURE_BITS).count();
     let written = (|| {
         for suspicion in ranked.iter().take(args.top.min(sure)) {
+            let cluster = clusters.iter().find(|cluster| cluster.numbers[0] == suspicion.number);
+            let who = match cluster {
+                Some(Cluster { cluster, numbers }) => format!("cluster {cluster}, {} numbers", numbers.len()),
+                None => suspicion.number.to_string(),
+            };
             writeln!(
                 out,
-                "{}  {} calls, victims of {} facts, {:.0} bits",
-                suspicion.number,
+                "{who}  {} calls, victims of {} facts, {:.0} bits",
                 suspicion.calls,
                 suspicion.facts.len(),
                 suspicion.bits
@@ -200,9 +215,45 @@ fn called(args: &CalledArgs, origin: &Origin, out: &mut impl Write) -> Result<()
         }
         writeln!(
             out,
-            "{} calls, {victims} victims with a phone, {sure} numbers called more of them than chance would have it",
-            found.records
+            "{} calls, {victims} victims with a phone, {sure} {} called more of them than chance would have it",
+            found.records,
+            if clusters.is_empty() { "numbers" } else { "numbers and clusters" }
         )
     })();
     written.map_err(|error: std::io::Error| error.to_string())
+}
+
+/// A cluster that `qalqan hunt` found.
+struct Cluster {
+    cluster: u64,
+    /// At least one.
+    numbers: Vec<Number>,
+}
+
+fn clusters(path: &Path) -> Result<Vec<Cluster>, String> {
+    #[derive(Deserialize)]
+    struct Line {
+        cluster: u64,
+        numbers: Vec<Suspect>,
+    }
+    #[derive(Deserialize)]
+    struct Suspect {
+        number: String,
+    }
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{shown}: {}", explain_io(&error)))?;
+    let mut clusters = Vec::new();
+    for (n, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let at = |what: &dyn std::fmt::Display| {
+            format!("{shown}: line {}: {what}: give what hunt --out wrote", n + 1)
+        };
+        let Line { cluster, numbers } = serde_json::from_str(line).map_err(|error| at(&error))?;
+        let read =
+            |suspect: &Suspect| Number::parse(&suspect.number).map_err(|_| at(&"a number that is none"));
+        let numbers = numbers.iter().map(read).collect::<Result<Vec<Number>, String>>()?;
+        if !numbers.is_empty() {
+            clusters.push(Cluster { cluster, numbers });
+        }
+    }
+    Ok(clusters)
 }

@@ -75,3 +75,46 @@ fn who_called_the_victims_is_found() {
     assert!(shown.contains("40 calls, victims of 12 facts"), "{shown}");
     assert!(shown.contains("5080 calls, 30 victims with a phone, 1 numbers called more of them"), "{shown}");
 }
+
+#[test]
+fn a_cluster_whose_numbers_call_a_victim_each_is_found_as_one() {
+    let site = Site::new("");
+    let mut facts = HEAD.to_owned();
+    for n in 0..30 {
+        facts += &format!("{n},bank-call,2026-03-02 18:00,,+7702{n:07},,,,\n");
+    }
+    site.write("facts.csv", &facts);
+    let mut calls = "calling,called,start\n".to_owned();
+    for n in 0..5000 {
+        calls += &format!("+7705{:07},+7703{:07},2026-03-02T09:00:00Z\n", n % 500, n * 7);
+    }
+    // A call centre of a dozen numbers, each of which calls one victim among forty.
+    for n in 0..12 {
+        calls += &format!("+7706{n:07},+7702{n:07},2026-03-02T08:30:00Z\n");
+        for other in 0..39 {
+            calls += &format!("+7706{n:07},+7703{:07},2026-03-02T08:30:00Z\n", n * 100 + other);
+        }
+    }
+    site.write("calls.csv", &calls);
+    let alone = site.ok(&["case", "called", "facts.csv", "calls.csv"]);
+    assert!(alone.contains(", 0 numbers called more of them"), "{alone}");
+    let numbers = |from: u32| {
+        let numbers: Vec<String> =
+            (from..from + 12).map(|n| format!("{{\"number\":\"+770{n:08}\"}}")).collect();
+        numbers.join(",")
+    };
+    site.write(
+        "found.jsonl",
+        format!(
+            "{{\"cluster\":1,\"numbers\":[{}]}}\n{{\"cluster\":2,\"numbers\":[{}]}}\n",
+            numbers(50_000_000),
+            numbers(60_000_000)
+        ),
+    );
+    let shown = site.ok(&["case", "called", "facts.csv", "calls.csv", "--clusters", "found.jsonl"]);
+    assert!(shown.starts_with("cluster 2, 12 numbers  480 calls, victims of 12 facts, "), "{shown}");
+    assert!(shown.contains(", 1 numbers and clusters called more of them"), "{shown}");
+    site.write("found.jsonl", "{\"cluster\":1,\"numbers\":[]}\n{\"cluster\":2}\n");
+    let error = site.refused(&["case", "called", "facts.csv", "calls.csv", "--clusters", "found.jsonl"]);
+    assert!(error.contains("found.jsonl: line 2: missing field"), "{error}");
+}
