@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
@@ -26,6 +27,8 @@ const START: usize = 2;
 /// Q.850 clause 2.2.5: normal call clearing, what ends calls that were answered.
 const NORMAL_CLEARING: i64 = 16;
 const ROWS: usize = 8192;
+/// Batches of calls that wait to be looked at.
+const BATCHES: usize = 8;
 
 /// Where our columns are among theirs.
 #[derive(Clone, Debug)]
@@ -230,6 +233,31 @@ impl Source<'_> {
         intake.found.missing =
             COLUMNS.iter().zip(had).filter(|(_, had)| !had).map(|(name, _)| *name).collect();
         Ok(intake.found)
+    }
+
+    /// The same, to a thread of its own: reading and looking at calls take a core each.
+    pub fn read_beside(
+        &self,
+        progress: &mut dyn Progress,
+        mut each: impl FnMut(&CallRecord) + Send,
+    ) -> Result<Found, String> {
+        std::thread::scope(|scope| {
+            let (send, batches) = sync_channel::<Vec<CallRecord>>(BATCHES);
+            scope.spawn(move || batches.iter().flatten().for_each(|record| each(&record)));
+            let mut batch = Vec::with_capacity(ROWS);
+            let mut pass = |batch: &mut Vec<CallRecord>| {
+                // Only a thread that panicked takes none, and its panic is passed on.
+                let _ = send.send(std::mem::replace(batch, Vec::with_capacity(ROWS)));
+            };
+            let found = self.read(progress, &mut |record| {
+                batch.push(*record);
+                if batch.len() == ROWS {
+                    pass(&mut batch);
+                }
+            });
+            pass(&mut batch);
+            found
+        })
     }
 
     fn places(&self, names: &[String]) -> Result<Places, String> {

@@ -61,13 +61,13 @@ pub fn hunt(args: &RecordsArgs, out: &mut impl Write) -> Result<(), String> {
     let offset_ms = i64::from(settings.utc_offset_min) * 60_000;
     let mut sieve = Sieve::new(&settings.thresholds, offset_ms, counters);
     let mut bar = Bar::on_terminal();
-    let found = source.read(&mut bar, &mut |record| sieve.see(record))?;
+    let found = source.read_beside(&mut bar, |record| sieve.see(record))?;
     tell(&found);
     if found.records == 0 {
         return Err("no call to look at".to_owned());
     }
     let mut closer = sieve.closer();
-    source.read(&mut bar, &mut |record| closer.see(record))?;
+    source.read_beside(&mut bar, |record| closer.see(record))?;
     bar.clear();
     let repeated = closer.repeated;
     if repeated > 0 {
