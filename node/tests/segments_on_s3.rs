@@ -131,7 +131,7 @@ fn segments_are_carried_to_a_store_verified_and_read_there() {
     stop(node);
     // The last one is carried by the next run, or was by this one.
     let node = store.serve(&site);
-    node.wait_for("ready");
+    node.wait_for(" ready: ");
     wait(|| local(&site, "parquet") == 0, || format!("segments are carried: {}", node.log()));
     assert_eq!(local(&site, "seal"), 1, "the last seal stays, for the next to follow");
     let query = |store: &Store, arguments: &[&str]| {

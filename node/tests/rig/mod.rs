@@ -46,12 +46,13 @@ pub struct Site {
     pub port: u16,
 }
 
-/// Ports for nodes under test: apart from each other within a process by counting, between processes by pid.
+/// Ports for nodes under test: apart from each other within a process by counting, between processes by pid. Below those that the
+/// kernel gives to whoever connects, which would take one between its choice and its node's start.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = 20_000 + (std::process::id() % 400) as u16 * 100 + n % 100;
+        let port = 10_000 + (std::process::id() % 110) as u16 * 200 + n % 200;
         if UdpSocket::bind(("127.0.0.1", port)).is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
@@ -168,7 +169,8 @@ impl Node {
             }
         });
         let node = Node { child, address: SocketAddr::from(([127, 0, 0, 1], port)), log };
-        node.wait_for("ready");
+        // Not a word in which it stands, as in "already in use".
+        node.wait_for(" ready: ");
         node
     }
 
