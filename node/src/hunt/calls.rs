@@ -245,7 +245,7 @@ impl Source<'_> {
             let (send, batches) = sync_channel::<Vec<CallRecord>>(BATCHES);
             scope.spawn(move || batches.iter().flatten().for_each(|record| each(&record)));
             let mut batch = Vec::with_capacity(ROWS);
-            let mut pass = |batch: &mut Vec<CallRecord>| {
+            let pass = |batch: &mut Vec<CallRecord>| {
                 // Only a thread that panicked takes none, and its panic is passed on.
                 let _ = send.send(std::mem::replace(batch, Vec::with_capacity(ROWS)));
             };
