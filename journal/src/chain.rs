@@ -168,6 +168,14 @@ impl Chain {
         removed
     }
 
+    /// The key that signs after the last entry.
+    pub fn key(&self) -> Option<PublicKey> {
+        self.entries.values().rev().find_map(|entry| match entry.event {
+            Event::Start { key } | Event::Rotation { key } => Some(key),
+            _ => None,
+        })
+    }
+
     /// The SHA-256 of the last seal's file: who keeps it can see a cut-off end later.
     pub fn head(&self) -> Option<&str> {
         self.hashes.values().next_back().map(String::as_str)

@@ -47,8 +47,9 @@ impl Period {
     }
 }
 
+/// Which verdicts.
 #[derive(Args)]
-pub struct QueryArgs {
+pub struct WhichArgs {
     #[command(flatten)]
     period: Period,
     /// Calling, presentation, called or redirecting number in E.164; the search is written down
@@ -63,6 +64,12 @@ pub struct QueryArgs {
     /// Ingress trunk by its name
     #[arg(long, value_name = "NAME")]
     trunk: Option<String>,
+}
+
+#[derive(Args)]
+pub struct QueryArgs {
+    #[command(flatten)]
+    which: WhichArgs,
     /// At most this many
     #[arg(long, value_name = "N", default_value_t = 1000)]
     limit: usize,
@@ -193,7 +200,7 @@ impl ScorecardArgs {
     pub fn run(self, origin: &Origin, out: &mut impl Write) -> Outcome {
         let ScorecardArgs { period, trunk, format, directory } = self;
         let args = QueryArgs::of_all(period, trunk, format, directory);
-        let wanted = args.query()?;
+        let wanted = args.which.query(args.limit, args.reveal)?;
         let (source, _) = args.opened(origin)?;
         Ok(qalqan::scorecard::print(&scorecard(source, &wanted)?, args.form(), out)?)
     }
@@ -208,11 +215,7 @@ impl QueryArgs {
         directory: Option<String>,
     ) -> QueryArgs {
         QueryArgs {
-            period,
-            number: None,
-            rule: None,
-            verdict: None,
-            trunk,
+            which: WhichArgs { period, number: None, rule: None, verdict: None, trunk },
             limit: usize::MAX,
             reveal: false,
             format,
@@ -222,7 +225,7 @@ impl QueryArgs {
     }
 
     fn run(self, origin: &Origin, language: Option<Language>, out: &mut impl Write) -> Outcome {
-        let wanted = self.query()?;
+        let wanted = self.which.query(self.limit, self.reveal)?;
         let (source, usual) = self.opened(origin)?;
         Ok(query(source, &wanted, self.form(), language.unwrap_or(usual), out)?)
     }
@@ -274,8 +277,24 @@ impl QueryArgs {
         shelves.extend(store.map(Shelf::open).transpose()?);
         Ok(Source { directory: Some(directory.to_owned()), shelves, keys })
     }
+}
 
-    fn query(&self) -> Result<Query, String> {
+impl WhichArgs {
+    /// Whether anything narrows it.
+    pub fn says_something(&self) -> bool {
+        let WhichArgs { period, number, rule, verdict, trunk } = self;
+        [&period.from, &period.until, number, rule, verdict, trunk].into_iter().any(Option::is_some)
+    }
+
+    /// The question as it was put; a number stays masked, as in looks.
+    pub fn question(&self) -> serde_json::Value {
+        let WhichArgs { period, number, rule, verdict, trunk } = self;
+        let masked = |text: &String| e164(text).map(|number| number.to_string()).unwrap_or_default();
+        serde_json::json!({"from": period.from, "until": period.until, "number": number.as_ref().map(masked),
+                           "rule": rule, "verdict": verdict, "trunk": trunk})
+    }
+
+    pub fn query(&self, limit: usize, reveal: bool) -> Result<Query, String> {
         let rule = self.rule.as_ref().map(|id| {
             Rule::from_id(&id.to_ascii_uppercase())
                 .ok_or_else(|| format!("--rule {id}: no such rule: R00 to R20, ALLOW"))
@@ -293,8 +312,8 @@ impl QueryArgs {
             rule: rule.transpose()?,
             verdict: self.verdict.clone(),
             trunk: self.trunk.clone(),
-            limit: self.limit,
-            reveal: self.reveal,
+            limit,
+            reveal,
         })
     }
 }

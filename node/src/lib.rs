@@ -16,6 +16,7 @@ pub mod connections;
 mod database;
 pub mod demo;
 pub mod door;
+pub mod evidence;
 pub mod exchange;
 pub mod http;
 pub mod hunt;

@@ -1,5 +1,6 @@
 //! The command line. Every command exits with 0, or prints what is wrong in a line and exits with 1.
 
+mod evidence_commands;
 mod journal_commands;
 mod list_commands;
 mod loan_commands;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use evidence_commands::EvidenceCommand;
 use journal_commands::{JournalCommand, ScorecardArgs};
 use list_commands::ListsCommand;
 use loan_commands::LoanCommand;
@@ -61,6 +63,9 @@ enum Command {
     /// Facts of fraud: what belongs together, who called the victims; the investigators' register
     #[command(subcommand)]
     Case(CaseCommand),
+    /// Evidence packages: chosen decisions and cases, signed and chained
+    #[command(subcommand)]
+    Evidence(EvidenceCommand),
     /// The journal
     #[command(subcommand)]
     Journal(JournalCommand),
@@ -245,6 +250,7 @@ fn run(command_line: CommandLine) -> Outcome {
             writeln!(out, "{}", http::add_key(&file, &args.name, &args.trunks, &args.expires)?)?;
         }
         Command::Case(command) => case_commands::run(&command, &origin, &mut out)?,
+        Command::Evidence(command) => evidence_commands::run(command, &origin, language, &mut out)?,
         Command::Hunt(args) => hunt::run(args, &mut out)?,
         Command::Journal(command) => journal_commands::run(command, &origin, language, &mut out)?,
         Command::Scorecard(args) => args.run(&origin, &mut out)?,

@@ -6,6 +6,7 @@
 mod found;
 mod print;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,10 +14,10 @@ use std::path::{Path, PathBuf};
 
 use call::{Reason, Rule, Verdict};
 use exchange::Scorecard;
-use journal::{NumbersKey, Shown};
+use journal::{NumbersKey, Sealed, Shown};
 use numbering::Number;
 use rules::Language;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::loans::is_suspicious;
 use crate::store::bases::TrunkNames;
@@ -102,6 +103,50 @@ pub fn verdicts(
 ) -> io::Result<()> {
     let query = Query { from_ms, until_ms: Some(until_ms), limit: usize::MAX, ..Query::default() };
     search(source, &query, Some(&mut |found| each(&found.verdict))).map(drop)
+}
+
+/// A verdict that was asked for, and where it is sealed.
+pub struct Chosen {
+    /// None: in a log that no seal names yet.
+    pub segment: Option<u64>,
+    /// From 1, as `journal verify` counts.
+    pub record: u64,
+    pub decision: Value,
+}
+
+/// Verdicts that match, in the order of the journal.
+pub fn choose(source: Source, query: &Query, language: Language) -> io::Result<Vec<Chosen>> {
+    let (search, _) = search(source, query, None)?;
+    let chosen = |found: &Found| Chosen {
+        segment: (found.segment != u64::MAX).then_some(found.segment),
+        record: found.place + 1,
+        decision: print::as_json(found, query.reveal, language),
+    };
+    let mut all: Vec<Chosen> = search.found.iter().map(chosen).collect();
+    all.sort_by_key(|chosen| (chosen.segment.unwrap_or(u64::MAX), chosen.record));
+    Ok(all)
+}
+
+/// These records of a segment as whoever has these keys reads them; what cannot be read is not among them.
+pub fn records_of(
+    (n, sealed, bytes): (u64, &Sealed, &bytes::Bytes),
+    keys: &[NumbersKey],
+    wanted: &BTreeSet<u64>,
+    (reveal, language): (bool, Language),
+) -> BTreeMap<u64, Value> {
+    let (names, mut hidden, mut place) = (Names::default(), hidden(sealed, keys), 0);
+    let mut read = BTreeMap::new();
+    // Why not is for `journal verify` to say.
+    let _ = rows::read(bytes, &mut |cells, _| {
+        if wanted.contains(&(place + 1))
+            && let Some(found) = names.found(n, cells, place, &mut hidden)
+        {
+            read.insert(place + 1, print::as_json(&found, reveal, language));
+        }
+        place += 1;
+        true
+    });
+    read
 }
 
 /// Reads the journal; says whether older records were left unread because the limit was reached.
@@ -194,7 +239,7 @@ impl Search<'_> {
             }
             self.found.push(found);
             // Keep memory small however much matches: sort and cut now and then.
-            if self.found.len() >= 4 * self.query.limit.max(1024) {
+            if self.found.len() >= self.query.limit.max(1024).saturating_mul(4) {
                 self.cut();
             }
         }
@@ -234,7 +279,7 @@ pub fn note(directory: Option<&Path>, what: serde_json::Value) -> io::Result<()>
     let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
     let mut line = json!({
         "time": jiff::Timestamp::from_millisecond(now_ms()).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string(),
-        "who": std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into()),
+        "who": user(),
         // SAFETY: asks for nothing but a number.
         "uid": unsafe { libc::getuid() },
     });
@@ -242,6 +287,11 @@ pub fn note(directory: Option<&Path>, what: serde_json::Value) -> io::Result<()>
         line.extend(what);
     }
     writeln!(file, "{line}")
+}
+
+/// Whose command this is, as far as his environment says.
+pub fn user() -> String {
+    std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into())
 }
 
 /// Who was called by a number that was marked or blocked, from a moment on, and when; but where a number in `pardoned` was blocked

@@ -2,6 +2,7 @@
 //!
 //! Several files in one program: linking one takes longer than running most.
 
+mod evidence;
 mod journal;
 mod nats_lists;
 mod nats_verdicts;

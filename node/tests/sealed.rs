@@ -11,11 +11,11 @@ use std::process::Command;
 use rig::{INTERNATIONAL, Invite, NATIONAL, Site, Switch, wait};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/segments.py");
-const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/bin/python");
+pub const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/bin/python");
 
 /// Runs a part of the script with DuckDB, pandas, pyarrow and PyJWT; `./test` installs them.
 #[track_caller]
-fn python(arguments: &[&str]) -> String {
+pub fn python(arguments: &[&str]) -> String {
     let output =
         Command::new(PYTHON).arg(SCRIPT).args(arguments).output().expect("target/tools: ./test makes it");
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -23,7 +23,7 @@ fn python(arguments: &[&str]) -> String {
 }
 
 /// Runs a node for some calls of several rules and stops it, which seals them into one segment.
-fn some_calls(site: &Site, round: usize) {
+pub fn some_calls(site: &Site, round: usize) {
     let node = site.serve();
     let abroad = Switch::on(INTERNATIONAL, &node);
     let home = Switch::on(NATIONAL, &node);
@@ -50,7 +50,7 @@ fn stop(mut node: rig::Node) {
     wait(|| !node.is_running(), || "the node stops".to_owned());
 }
 
-fn sealed(numbers: &str, rounds: usize) -> Site {
+pub fn sealed(numbers: &str, rounds: usize) -> Site {
     let site = Site::new(&format!("[journal]\nsegment-mb = 1\nnumbers = \"{numbers}\""));
     (0..rounds).for_each(|round| some_calls(&site, round));
     site

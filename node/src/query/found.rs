@@ -14,6 +14,8 @@ pub struct Found {
     pub time_ms: i64,
     /// The segment it was in; a log: the last of all.
     pub segment: u64,
+    /// Its row there, from 0.
+    pub place: u64,
     pub trunk: Arc<str>,
     pub class: TrunkClass,
     /// Calling, presentation, called, redirecting.
@@ -31,6 +33,7 @@ impl Found {
         Found {
             time_ms: call.time_ms,
             segment: u64::MAX,
+            place: 0,
             trunk: trunks.of(record),
             class: call.class,
             numbers: [call.calling, call.presentation, call.called, call.redirecting].map(number),
@@ -95,6 +98,7 @@ impl Names {
         Some(Found {
             time_ms: integer(&cells[TIME])?,
             segment,
+            place,
             trunk: text(TRUNK)?.into(),
             class: TrunkClass::from_name(text(CLASS)?)?,
             numbers: hidden.read(place, [0, 1, 2, 3].map(|n| text(NUMBERS + n))),

@@ -6,7 +6,7 @@ use call::Treatment;
 use journal::Shown;
 use numbering::Party;
 use rules::{Language, reason_in_words, word};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::found::Found;
 
@@ -104,30 +104,38 @@ pub fn row(
             row.flush()
         }
         Form::JsonLines => {
-            let line = json!({
-                "time": format!("{time:.3}"),
-                "trunk": trunk,
-                "class": found.class.name(),
-                "calling": calling,
-                "presentation": presentation,
-                "called": called,
-                "redirecting": redirecting,
-                "verdict": verdict.treatment.name(),
-                "label": verdict.treatment.label().map(|label| label.name()),
-                "rule": verdict.rule.id(),
-                "name": verdict.rule.name(),
-                "sub_reason": verdict.reason.name(),
-                "reason": reason,
-                "would": verdict.would.map(|would| json!({
-                    "verdict": would.treatment.name(),
-                    "rule": would.rule.id(),
-                    "sub_reason": would.reason.name(),
-                })),
-                "took_ns": found.took_ns,
-                "call_id": call_id,
-                "basis": format!("{:016x}", found.basis),
-            });
+            let line = as_json(found, reveal, language);
             writeln!(out, "{line}")
         }
     }
+}
+
+/// All of a verdict, as programs read it.
+pub fn as_json(found: &Found, reveal: bool, language: Language) -> Value {
+    let verdict = &found.verdict;
+    let time = jiff::Timestamp::from_millisecond(found.time_ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    let [calling, presentation, called, redirecting] = [0, 1, 2, 3].map(|n| show(&found.numbers[n], reveal));
+    json!({
+        "time": format!("{time:.3}"),
+        "trunk": &*found.trunk,
+        "class": found.class.name(),
+        "calling": calling,
+        "presentation": presentation,
+        "called": called,
+        "redirecting": redirecting,
+        "verdict": verdict.treatment.name(),
+        "label": verdict.treatment.label().map(|label| label.name()),
+        "rule": verdict.rule.id(),
+        "name": verdict.rule.name(),
+        "sub_reason": verdict.reason.name(),
+        "reason": reason_in_words(language, verdict.reason),
+        "would": verdict.would.map(|would| json!({
+            "verdict": would.treatment.name(),
+            "rule": would.rule.id(),
+            "sub_reason": would.reason.name(),
+        })),
+        "took_ns": found.took_ns,
+        "call_id": found.call_id,
+        "basis": format!("{:016x}", found.basis),
+    })
 }

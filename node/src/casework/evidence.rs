@@ -1,0 +1,164 @@
+//! Cases for an evidence package: seen with the rights of a client, each a look; what is personal only where it is asked for.
+
+use std::sync::Arc;
+
+use ::casework::{Identifier, IdentifierKind};
+use arc_swap::ArcSwap;
+use serde_json::{Value as Json, json};
+
+use super::asked::{Asked, Command};
+use super::looks::Look;
+use super::office::Office;
+use super::store::Store;
+use crate::config::Setup;
+use crate::store::now_ms;
+
+/// Cases that are asked for by their ids.
+#[derive(Default)]
+pub struct Cases {
+    pub facts: Vec<i64>,
+    pub persons: Vec<i64>,
+    pub seizures: Vec<i64>,
+    /// Confirmed groups, with all of their cases that the client may see.
+    pub groups: Vec<i64>,
+    /// Names, numbers and texts too.
+    pub reveal: bool,
+    pub why: String,
+}
+
+impl Cases {
+    pub fn is_empty(&self) -> bool {
+        [&self.facts, &self.persons, &self.seizures, &self.groups].into_iter().all(Vec::is_empty)
+    }
+}
+
+/// What of each case is nobody's name, number or story.
+const OPEN: [&[&str]; 3] = [
+    &[
+        "id",
+        "number",
+        "type",
+        "time",
+        "region",
+        "unit",
+        "assigned",
+        "state",
+        "damage",
+        "recovered",
+        "currency",
+    ],
+    &["id", "kind", "unit", "time", "who"],
+    &["id", "unit", "fact", "item", "time", "hash", "changed"],
+];
+
+/// The cases by their names, such as `fact-12`.
+pub async fn cases(setup: Arc<Setup>, who: &str, asked: Cases) -> Result<Vec<(String, Json)>, String> {
+    let settings = setup.casework.clone().ok_or("there is no [casework] in the configuration")?;
+    let client = settings.clients.find(who).cloned();
+    let client = client.ok_or_else(|| format!("--as {who}: no client of the register has this name"))?;
+    let failed = |fault: crate::database::Fault| format!("casework: {fault}");
+    let store = Store::open(&settings.store).await.map_err(failed)?;
+    let office = Office {
+        setup: Arc::new(ArcSwap::new(setup)),
+        store,
+        log: |line| eprintln!("{line}"),
+        index: Default::default(),
+    };
+    let ask = async |name: &str, command| -> Result<Json, String> {
+        let asked = Asked { client: client.clone(), repeats: None, command };
+        let (_, body) =
+            office.answer(&asked).await.map_err(|problem| format!("{name}: {}", problem.detail))?;
+        serde_json::from_str(&body).map_err(|error| format!("{name}: {error}"))
+    };
+    let mut cases = Vec::new();
+    let (mut facts, mut persons) = (asked.facts, asked.persons);
+    if !asked.groups.is_empty() {
+        let all = ask("groups", Command::Groups).await?;
+        for id in asked.groups {
+            let group = all["confirmed"].as_array().into_iter().flatten().find(|group| group["id"] == id);
+            let mut group = group
+                .cloned()
+                .ok_or_else(|| format!("group {id}: no confirmed group that you may see has this id"))?;
+            let ids = |name: &str| group[name].as_array().into_iter().flatten().filter_map(Json::as_i64);
+            facts.extend(ids("facts"));
+            persons.extend(ids("persons"));
+            if !asked.reveal {
+                withhold(&mut group, &["id", "time", "who", "facts", "persons", "elsewhere"]);
+            }
+            cases.push((format!("group-{id}"), group));
+        }
+    }
+    type Make = fn(i64) -> Command;
+    let kinds: [(&str, Vec<i64>, Make); 3] = [
+        ("fact", facts, Command::Fact),
+        ("person", persons, Command::Person),
+        ("seizure", asked.seizures, Command::Seizure),
+    ];
+    for ((kind, mut ids, command), open) in kinds.into_iter().zip(OPEN) {
+        ids.sort_unstable();
+        ids.dedup();
+        for id in ids {
+            let mut case = ask(&format!("{kind} {id}"), command(id)).await?;
+            if !asked.reveal {
+                hide(&mut case, open);
+            }
+            cases.push((format!("{kind}-{id}"), case));
+        }
+    }
+    // That they leave the house is more than a look.
+    let how = if asked.reveal { "revealed" } else { "masked" };
+    let names: Vec<&str> = cases.iter().map(|(name, _)| name.as_str()).collect();
+    let subject = format!("{} {how}: {}", names.join(" "), asked.why);
+    let look = Look {
+        at_ms: now_ms(),
+        who: client.id.clone(),
+        what: "pack-evidence".to_owned(),
+        subject,
+        was_refused: false,
+    };
+    let mut unit = office.store.begin(&settings.vault, false).await.map_err(failed)?;
+    unit.keep_looks(&[look]).await.map_err(failed)?;
+    unit.commit().await.map_err(failed)?;
+    Ok(cases)
+}
+
+/// Leaves what is open, and says what else there was.
+fn withhold(of: &mut Json, open: &[&str]) {
+    let Some(members) = of.as_object_mut() else { return };
+    let hidden: Vec<String> = members.keys().filter(|name| !open.contains(&name.as_str())).cloned().collect();
+    members.retain(|name, _| open.contains(&name.as_str()));
+    if !hidden.is_empty() {
+        of["withheld"] = json!(hidden);
+    }
+}
+
+/// A case without what is personal: identifiers masked, of events and hand-overs when they were and by whom.
+fn hide(case: &mut Json, open: &[&str]) {
+    let each = |case: &Json, name: &str| case[name].as_array().cloned();
+    let identifiers = each(case, "identifiers").map(|held| held.iter().map(masked).collect::<Vec<_>>());
+    let rest = [("events", &["time", "who", "event"][..]), ("custody", &["time", "who", "hash"][..])];
+    let rest = rest.map(|(name, open)| {
+        let mut entries = each(case, name);
+        entries.iter_mut().flatten().for_each(|entry| withhold(entry, open));
+        (name, entries)
+    });
+    let kept: Vec<&str> = open.iter().copied().chain(["identifiers", "events", "custody"]).collect();
+    withhold(case, &kept);
+    if let Some(identifiers) = identifiers {
+        case["identifiers"] = json!(identifiers);
+    }
+    for (name, entries) in rest {
+        if let Some(entries) = entries {
+            case[name] = json!(entries);
+        }
+    }
+}
+
+fn masked(identifier: &Json) -> Json {
+    let text = |name: &str| identifier[name].as_str().unwrap_or_default();
+    let Some(kind) = IdentifierKind::from_name(text("kind")) else {
+        return json!({"withheld": ["identifier"]});
+    };
+    let shown = Identifier::kept(kind, text("value").to_owned()).to_string();
+    json!({"kind": kind.name(), "value": shown.split_once(' ').map_or("", |(_, value)| value)})
+}
