@@ -1,7 +1,8 @@
 //! `qalqan hunt RECORDS…`: who is found in a country's call records, who is not, and what bad records are told.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
+use std::io::{BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
@@ -231,6 +232,79 @@ fn a_journal_is_hunted_through() {
     screened(&node, 0..1);
     stop(node);
     assert!(site.refused(&["hunt", "journal"]).contains("hashed, and a hash names nobody"));
+}
+
+#[test]
+fn order_repeats_and_time_zones_change_nothing() {
+    let site = Site::new("");
+    let head = "calling,called,start,duration,trunk\n";
+    // Half past one at night in Almaty is the day before in UTC: all is one day of the configured clock.
+    let lines = |zones: &[&str]| -> Vec<String> {
+        let mut lines = Vec::new();
+        for n in 0..300u32 {
+            let (who, whom, minute) = (n % 3, n / 3 * 31, n % 60);
+            for zone in zones {
+                let (day, hour) = if *zone == "Z" { (1, 20 + n / 100) } else { (2, 1 + n / 100) };
+                let at = format!("2026-03-{day:02}T{hour:02}:{minute:02}:00{zone}");
+                lines.push(format!("+7701000000{who},+7702{whom:07},{at},0,t{who}\n"));
+            }
+        }
+        lines
+    };
+    let settings = "[hunting]\nutc-offset-min = 300\n";
+    site.configure(settings);
+    site.write("r.csv", head.to_owned() + &lines(&["+05:00"]).concat());
+    site.ok(&["hunt", "r.csv", "--out", "found.jsonl"]);
+    let plain = site.read("found.jsonl");
+    assert_eq!(plain.matches("\"is_alarm\":true").count(), 3, "{plain}");
+    assert_eq!(plain.matches("\"outgoing\":100").count(), 3, "{plain}");
+    assert_eq!(plain.matches("\"day\":\"2026-03-02\"").count(), 3, "{plain}");
+    // Each call twice, once by another clock, from the last to the first, and some of tomorrow's years.
+    let mut twice = lines(&["+05:00", "Z"]);
+    twice.push("+77010000009,+77020000000,2126-03-02T08:00:00Z,0,t9\n".to_owned());
+    twice.reverse();
+    site.write("r.csv", head.to_owned() + &twice.concat());
+    let output = site.run(&["hunt", "r.csv", "--out", "found.jsonl"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("300 calls of those looked at closer came twice, and count once"), "{told}");
+    assert!(told.contains("1 records start in the future"), "{told}");
+    assert_eq!(site.read("found.jsonl"), plain);
+}
+
+/// The most memory that a hunt held, KiB, and what it printed.
+fn peak(site: &Site, file: &str) -> (u64, String) {
+    // A child of another small program: one of this would begin with what this holds.
+    let script = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); \
+                  print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)";
+    let program = env!("CARGO_BIN_EXE_qalqan");
+    let mut python = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/bin/python"));
+    let output =
+        python.args(["-c", script, program, "hunt", file]).current_dir(site.directory.path()).output();
+    let output = output.expect("./test installs it");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let shown = String::from_utf8(output.stdout).unwrap();
+    (shown.lines().last().unwrap().parse().unwrap(), shown)
+}
+
+#[test]
+fn a_number_that_never_stops_calling_costs_no_more_memory() {
+    let site = Site::new("");
+    let write = |file: &str, calls: u64| {
+        let mut out = BufWriter::new(File::create(site.path(file)).unwrap());
+        writeln!(out, "calling,called,start,cell").unwrap();
+        for n in 0..calls {
+            // Each call to another number, all in one day.
+            writeln!(out, "+77010000001,+7702{:07},{},c1", n * 7919 % 10_000_000, 1_772_420_400 + n % 30_000)
+                .unwrap();
+        }
+        out.flush().unwrap();
+    };
+    write("few.csv", 150_000);
+    write("many.csv", 1_500_000);
+    let ((few, _), (many, shown)) = (peak(&site, "few.csv"), peak(&site, "many.csv"));
+    assert!(shown.contains("many-called 1500000 (150)"), "{shown}");
+    // A byte or two a call that is guessed at are counters; called numbers kept whole would be tens of MiB.
+    assert!(many < few + 8 * 1024, "{few} KiB of 150,000 calls, {many} KiB of 1,500,000");
 }
 
 #[test]
