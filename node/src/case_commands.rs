@@ -187,7 +187,8 @@ fn called(args: &CalledArgs, origin: &Origin, out: &mut impl Write) -> Result<()
         .flat_map(|cluster| cluster.numbers.iter().map(|number| (*number, cluster.numbers[0])))
         .collect();
     let map = mapping(&args.map)?;
-    let source = Source { files: &args.records, map: &map, plan: &plan, since_ms: None, now_ms: now_ms() };
+    let source =
+        Source { files: &args.records, keys: None, map: &map, plan: &plan, since_ms: None, now_ms: now_ms() };
     let mut bar = Bar::on_terminal();
     let number = |digits: u64| Number::from_digits(digits.to_string().as_bytes()).ok();
     let found = source.read(&mut bar, &mut |record| {

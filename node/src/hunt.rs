@@ -3,6 +3,7 @@
 
 pub(crate) mod calls;
 mod files;
+mod found;
 mod records;
 mod summary;
 

@@ -7,7 +7,7 @@ use call::Rule;
 use clap::{Args, Subcommand, ValueEnum};
 use qalqan::config::{self, Journal, Origin};
 use qalqan::letters::{self, Wanted};
-use qalqan::query::{Form, Query, Source, query, scorecard};
+use qalqan::query::{Form, Query, Source, query, scorecard, segments_of};
 use qalqan::store::keys::{Keys, read_public};
 use qalqan::store::now_ms;
 use qalqan::store::seal::Sealer;
@@ -118,12 +118,6 @@ pub fn run(
         JournalCommand::Letters(args) => args.run(origin, out),
         JournalCommand::RotateKeys => rotate(origin, out),
     }
-}
-
-/// The segments of a journal directory, or the directory itself where it is one of segments.
-fn segments_of(directory: &Path) -> PathBuf {
-    let within = directory.join("segments");
-    if within.is_dir() { within } else { directory.to_owned() }
 }
 
 #[derive(Args)]
@@ -246,36 +240,20 @@ impl QueryArgs {
                 let source = Source { directory: None, shelves: vec![Shelf::open(url)?], keys: self.keys()? };
                 (source, Language::default())
             }
-            Some(directory) => (self.source(Path::new(directory), None, self.keys()?)?, Language::default()),
+            Some(directory) => {
+                let source = Source::of_directory(Path::new(directory), None, self.keys()?)?;
+                (source, Language::default())
+            }
             None => {
                 let (Journal { directory, segments, keys, .. }, language) = config::load_journal(origin)?;
                 let keys = if self.keys.is_some() { self.keys()? } else { Keys::of_numbers(&keys)? };
-                (self.source(&directory, segments.as_deref(), keys)?, language)
+                (Source::of_directory(&directory, segments.as_deref(), keys)?, language)
             }
         })
     }
 
     fn keys(&self) -> Result<Vec<journal::NumbersKey>, String> {
-        let Some(directory) = &self.keys else { return Ok(Vec::new()) };
-        let keys = Keys::of_numbers(directory)?;
-        match keys.is_empty() {
-            true => Err(format!("--keys {}: no numbers key is there", directory.display())),
-            false => Ok(keys),
-        }
-    }
-
-    fn source(
-        &self,
-        directory: &Path,
-        store: Option<&str>,
-        keys: Vec<journal::NumbersKey>,
-    ) -> Result<Source, String> {
-        if !directory.is_dir() {
-            return Err(format!("journal {}: no such directory", directory.display()));
-        }
-        let mut shelves = vec![Shelf::Directory(segments_of(directory))];
-        shelves.extend(store.map(Shelf::open).transpose()?);
-        Ok(Source { directory: Some(directory.to_owned()), shelves, keys })
+        self.keys.as_deref().map_or(Ok(Vec::new()), Keys::of_numbers_named)
     }
 }
 

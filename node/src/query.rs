@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use call::{Reason, Rule, Verdict};
+use call::{Reason, Rule};
 use exchange::Scorecard;
 use journal::{NumbersKey, Sealed, Shown};
 use numbering::Number;
@@ -25,8 +25,9 @@ use crate::store::now_ms;
 use crate::store::reading::{Reading, hidden};
 use crate::store::rows;
 use crate::store::shelf::Shelf;
-use found::{Found, Names};
+use found::Names;
 
+pub use found::Found;
 pub use print::Form;
 
 /// Where a journal is read.
@@ -37,6 +38,28 @@ pub struct Source {
     pub shelves: Vec<Shelf>,
     /// Those at hand.
     pub keys: Vec<NumbersKey>,
+}
+
+impl Source {
+    /// The segments and logs of a directory, and of the store where its segments are taken.
+    pub fn of_directory(
+        directory: &Path,
+        store: Option<&str>,
+        keys: Vec<NumbersKey>,
+    ) -> Result<Source, String> {
+        if !directory.is_dir() {
+            return Err(format!("journal {}: no such directory", directory.display()));
+        }
+        let mut shelves = vec![Shelf::Directory(segments_of(directory))];
+        shelves.extend(store.map(Shelf::open).transpose()?);
+        Ok(Source { directory: Some(directory.to_owned()), shelves, keys })
+    }
+}
+
+/// The segments of a journal directory, or the directory itself where it is one of segments.
+pub fn segments_of(directory: &Path) -> PathBuf {
+    let within = directory.join("segments");
+    if within.is_dir() { within } else { directory.to_owned() }
 }
 
 /// What is asked of the journal; everything left out matches.
@@ -95,14 +118,14 @@ pub fn scorecard(source: Source, query: &Query) -> io::Result<Scorecard> {
     Ok(card)
 }
 
-/// Every verdict of a time: from, and until; ms since 1970.
-pub fn verdicts(
+/// Every call of a time: from, and until; ms since 1970.
+pub fn calls(
     source: Source,
     (from_ms, until_ms): (Option<i64>, i64),
-    each: &mut dyn FnMut(&Verdict),
+    each: &mut dyn FnMut(&Found),
 ) -> io::Result<()> {
     let query = Query { from_ms, until_ms: Some(until_ms), limit: usize::MAX, ..Query::default() };
-    search(source, &query, Some(&mut |found| each(&found.verdict))).map(drop)
+    search(source, &query, Some(&mut |found| each(found))).map(drop)
 }
 
 /// A verdict that was asked for, and where it is sealed.

@@ -9,7 +9,7 @@ use call::Treatment;
 use clap::Args;
 use qalqan::casework::{Statistics, Store, Wanted};
 use qalqan::config::{self, Origin};
-use qalqan::query::verdicts;
+use qalqan::query;
 use rules::{Language, word};
 
 use crate::journal_commands;
@@ -94,7 +94,7 @@ fn judged(
     let until = at(period.until)?;
     let (mut calls, mut blocks) = (0, BTreeMap::new());
     let bounds = (from.map(jiff::Timestamp::as_millisecond), until.as_millisecond());
-    verdicts(journal_commands::configured(origin)?, bounds, &mut |verdict| {
+    query::calls(journal_commands::configured(origin)?, bounds, &mut |query::Found { verdict, .. }| {
         calls += 1;
         if verdict.treatment == Treatment::Block {
             *blocks.entry(verdict.reason.name()).or_default() += 1;

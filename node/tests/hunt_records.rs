@@ -1,8 +1,14 @@
 //! `qalqan hunt RECORDS…`: who is found in a country's call records, who is not, and what bad records are told.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, Permissions};
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
-use crate::rig::Site;
+use serde_json::json;
+
+use crate::rig::{INTERNATIONAL, Invite, Node, Site, Switch, wait};
 
 /// What every number of generated records is, by their last column.
 fn truth(records: &str) -> HashMap<String, String> {
@@ -86,6 +92,219 @@ fn columns_may_be_missing_named_otherwise_and_in_any_order() {
     ] {
         assert!(told.contains(line), "{line}: {told}");
     }
+}
+
+/// What another reader of Parquet sees, as JSON.
+#[track_caller]
+fn duckdb(query: &str) -> serde_json::Value {
+    let script = "import duckdb, json, sys; cells = duckdb.sql(sys.argv[1]).fetchall(); print(json.dumps(cells, default=str))";
+    let python = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/bin/python");
+    let output = Command::new(python).args(["-c", script, query]).output().expect("./test installs it");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_table_of_what_was_found_says_what_the_lines_say() {
+    let site = Site::new("");
+    let mut text = "calling,called,start,duration,cell\n".to_owned();
+    for n in 0..400 {
+        // Two that call the same people from one cell, turn by turn, and are not answered.
+        let (who, whom) = (n % 2, n / 2 * 31);
+        text += &format!("+7701000000{who},+7702{whom:07},{},0,c1\n", 1_772_420_400 + n * 60);
+    }
+    // One who is called as often as he calls, and is nothing.
+    (0..60).for_each(|n| text += &format!("+7702{:07},+77010000009,{},9,c{n}\n", n * 31, 1_772_420_400 + n));
+    site.write("r.csv", &text);
+    site.write("found.parquet.part", "left by one that was killed");
+    std::fs::set_permissions(site.path("found.parquet.part"), Permissions::from_mode(0o644)).unwrap();
+    site.ok(&["hunt", "r.csv", "--out", "found.parquet"]);
+    site.ok(&["hunt", "r.csv", "--out", "found.jsonl"]);
+    assert_eq!(std::fs::metadata(site.path("found.parquet")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!site.path("found.parquet.part").exists());
+    let table = site.path("found.parquet").display().to_string();
+    let rows = duckdb(&format!(
+        "SELECT cluster, number, is_alarm, evidence, day, outgoing, incoming, answered, \
+         signals, ties FROM '{table}' ORDER BY number"
+    ));
+    let mut lines = Vec::new();
+    for line in site.read("found.jsonl").lines() {
+        let cluster: serde_json::Value = serde_json::from_str(line).unwrap();
+        for number in cluster["numbers"].as_array().unwrap() {
+            let of = |name: &str| number[name].clone();
+            let counts = ["evidence", "day", "outgoing", "incoming", "answered"].map(of);
+            let mut row = vec![cluster["cluster"].clone(), of("number"), of("is_alarm")];
+            row.extend(counts);
+            row.extend([of("signals"), cluster["ties"].clone()]);
+            lines.push(json!(row));
+        }
+    }
+    lines.sort_by_key(|row| row[1].to_string());
+    assert_eq!(rows, json!(lines));
+    let of = |n: usize| json!([rows[n][1], rows[n][2], rows[n][4], rows[n][5], rows[n][7]]);
+    assert_eq!(of(0), json!(["+77010000000", true, "2026-03-02", 200, 0]));
+    assert_eq!(of(1), json!(["+77010000001", true, "2026-03-02", 200, 0]));
+    assert_eq!((rows.as_array().unwrap().len(), &rows[0][9][0]), (2, &json!("called-numbers")));
+    // A hunt without an alarm is a table without rows; what cannot be written leaves nothing behind.
+    site.write("none.csv", "calling,called,start\n+77010000009,+77020000000,1772420400\n");
+    site.ok(&["hunt", "none.csv", "--out", "found.parquet"]);
+    assert_eq!(duckdb(&format!("SELECT count(*), count(signals) FROM '{table}'")), json!([[0, 0]]));
+    std::fs::create_dir(site.path("taken.parquet")).unwrap();
+    assert!(site.refused(&["hunt", "r.csv", "--out", "taken.parquet"]).contains("taken.parquet: "));
+    assert!(!site.path("taken.parquet.part").exists());
+}
+
+fn stop(mut node: Node) {
+    node.signal("-TERM");
+    wait(|| !node.is_running(), || "the node stops".to_owned());
+}
+
+/// Two numbers from abroad call the same home numbers one after the other; somebody shows a home number that is not his.
+fn screened(node: &Node, called: std::ops::Range<usize>) {
+    let abroad = Switch::on(INTERNATIONAL, node);
+    for n in called {
+        let to = format!("+7701{:07}", n * 31);
+        for from in ["+14155550001", "+14155550002", "+77272501234"] {
+            let call_id = format!("{from}-{n}");
+            let from = format!("sip:{from}@x");
+            abroad.invite(&Invite { from: &from, to: &to, call_id: &call_id, ..Invite::default() });
+        }
+    }
+}
+
+#[test]
+fn a_journal_is_hunted_through() {
+    let settings = |numbers: &str| {
+        format!("[journal]\nnumbers = \"{numbers}\"\n[hunting.thresholds]\nlooked-at = 20\nmany-calls = 30\n")
+    };
+    let site = Site::new(&settings("encrypted"));
+    let node = site.serve();
+    screened(&node, 0..20);
+    // Sealed into a segment; what follows is in logs.
+    stop(node);
+    let node = site.serve();
+    screened(&node, 20..40);
+    wait(|| site.journal_len() == 120, || "120 calls are written down".to_owned());
+    let output = site.run(&["hunt", "journal", "--out", "found.jsonl"]);
+    let (out, told) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.success(), "{told}");
+    assert!(out.contains("80 calls, 2 numbers looked at closer, 2 alarms in 1 clusters"), "{out} {told}");
+    for line in [
+        "40 records were refused for a calling number that is not the caller's",
+        "no column cell: without it there is no one-place",
+        "no column imei: without it there is no many-sims",
+        "no column answered, cause or duration: without one there is no unanswered",
+    ] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    assert!(!told.contains("no same-pauses"), "trunks are there: {told}");
+    let found = site.read("found.jsonl");
+    assert!(found.contains("+14155550001") && found.contains("+14155550002"), "{found}");
+    assert!(!found.contains("2501234"), "whose number was shown has not called: {found}");
+    assert!(out.contains("****") && !out.contains("+14155550001"), "{out}");
+    let looks = site.read("journal/looks.jsonl");
+    let looks: Vec<serde_json::Value> =
+        looks.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((looks.len(), &looks[0]["hunt"], &looks[0]["revealed"]), (1, &json!(80), &json!(true)));
+    // What a journal lacks a file beside it may have.
+    site.write("r.csv", "calling,called,start,cell\n+14155550001,+77020000000,1772420400,c1\n");
+    let output = site.run(&["hunt", "journal", "r.csv"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        String::from_utf8(output.stdout).unwrap().contains("81 calls,") && !told.contains("no column cell")
+    );
+    stop(node);
+
+    std::fs::rename(site.path("keys"), site.path("elsewhere")).unwrap();
+    let error = site.refused(&["hunt", "journal"]);
+    assert!(error.contains("journal: ") && error.contains("their key is not at hand"), "{error}");
+    assert!(site.refused(&["hunt", "journal", "--keys", "journal"]).contains("no numbers key is there"));
+    assert!(site.ok(&["hunt", "journal", "--keys", "elsewhere"]).contains("80 calls, 2 numbers"));
+    assert_eq!(site.read("journal/looks.jsonl").lines().count(), 3, "what was refused showed nothing");
+    std::fs::remove_file(site.path("journal/looks.jsonl")).unwrap();
+    std::fs::create_dir(site.path("journal/looks.jsonl")).unwrap();
+    let error = site.refused(&["hunt", "journal", "--keys", "elsewhere", "--out", "again.jsonl"]);
+    assert!(error.contains("cannot be written down, so nothing is shown"), "{error}");
+    assert!(!site.path("again.jsonl").exists());
+
+    let site = Site::new(&settings("hashed"));
+    let node = site.serve();
+    screened(&node, 0..1);
+    stop(node);
+    assert!(site.refused(&["hunt", "journal"]).contains("hashed, and a hash names nobody"));
+}
+
+#[test]
+fn order_repeats_and_time_zones_change_nothing() {
+    let site = Site::new("");
+    let head = "calling,called,start,duration,trunk\n";
+    // Half past one at night in Almaty is the day before in UTC: all is one day of the configured clock.
+    let lines = |zones: &[&str]| -> Vec<String> {
+        let mut lines = Vec::new();
+        for n in 0..300u32 {
+            let (who, whom, minute) = (n % 3, n / 3 * 31, n % 60);
+            for zone in zones {
+                let (day, hour) = if *zone == "Z" { (1, 20 + n / 100) } else { (2, 1 + n / 100) };
+                let at = format!("2026-03-{day:02}T{hour:02}:{minute:02}:00{zone}");
+                lines.push(format!("+7701000000{who},+7702{whom:07},{at},0,t{who}\n"));
+            }
+        }
+        lines
+    };
+    let settings = "[hunting]\nutc-offset-min = 300\n";
+    site.configure(settings);
+    site.write("r.csv", head.to_owned() + &lines(&["+05:00"]).concat());
+    site.ok(&["hunt", "r.csv", "--out", "found.jsonl"]);
+    let plain = site.read("found.jsonl");
+    assert_eq!(plain.matches("\"is_alarm\":true").count(), 3, "{plain}");
+    assert_eq!(plain.matches("\"outgoing\":100").count(), 3, "{plain}");
+    assert_eq!(plain.matches("\"day\":\"2026-03-02\"").count(), 3, "{plain}");
+    // Each call twice, once by another clock, from the last to the first, and some of tomorrow's years.
+    let mut twice = lines(&["+05:00", "Z"]);
+    twice.push("+77010000009,+77020000000,2126-03-02T08:00:00Z,0,t9\n".to_owned());
+    twice.reverse();
+    site.write("r.csv", head.to_owned() + &twice.concat());
+    let output = site.run(&["hunt", "r.csv", "--out", "found.jsonl"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("300 calls of those looked at closer came twice, and count once"), "{told}");
+    assert!(told.contains("1 records start in the future"), "{told}");
+    assert_eq!(site.read("found.jsonl"), plain);
+}
+
+/// The most memory that a hunt held, KiB, and what it printed.
+fn peak(site: &Site, file: &str) -> (u64, String) {
+    // A child of another small program: one of this would begin with what this holds.
+    let script = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); \
+                  print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)";
+    let program = env!("CARGO_BIN_EXE_qalqan");
+    let mut python = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/bin/python"));
+    let output =
+        python.args(["-c", script, program, "hunt", file]).current_dir(site.directory.path()).output();
+    let output = output.expect("./test installs it");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let shown = String::from_utf8(output.stdout).unwrap();
+    (shown.lines().last().unwrap().parse().unwrap(), shown)
+}
+
+#[test]
+fn a_number_that_never_stops_calling_costs_no_more_memory() {
+    let site = Site::new("");
+    let write = |file: &str, calls: u64| {
+        let mut out = BufWriter::new(File::create(site.path(file)).unwrap());
+        writeln!(out, "calling,called,start,cell").unwrap();
+        for n in 0..calls {
+            // Each call to another number, all in one day.
+            writeln!(out, "+77010000001,+7702{:07},{},c1", n * 7919 % 10_000_000, 1_772_420_400 + n % 30_000)
+                .unwrap();
+        }
+        out.flush().unwrap();
+    };
+    write("few.csv", 150_000);
+    write("many.csv", 1_500_000);
+    let ((few, _), (many, shown)) = (peak(&site, "few.csv"), peak(&site, "many.csv"));
+    assert!(shown.contains("many-called 1500000 (150)"), "{shown}");
+    // A byte or two a call that is guessed at are counters; called numbers kept whole would be tens of MiB.
+    assert!(many < few + 8 * 1024, "{few} KiB of 150,000 calls, {many} KiB of 1,500,000");
 }
 
 #[test]

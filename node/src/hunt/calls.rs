@@ -1,4 +1,5 @@
-//! Call records for hunting: CSV and Parquet with the columns that a file has, each known by its name or by `--map`.
+//! Call records for hunting: CSV and Parquet with the columns that a file has, each known by its name or by `--map`, and the
+//! calls of a journal.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,11 +12,14 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, TimeUnit};
+use call::{Decided, Reason, Rule, Treatment, Verdict};
 use hunting::CallRecord;
-use numbering::{Dialling, Key, Party, Plan};
+use journal::{NumbersKey, Shown};
+use numbering::{Dialling, Party, Plan};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use crate::query::{self, Found as Screened};
 use crate::records::{Form, Progress, Recording, parse_time, time_of_integer};
 
 /// The columns of call records. `time` may stand for `start`, as in files for replay and in segments of the journal.
@@ -24,6 +28,11 @@ pub const COLUMNS: [&str; 10] =
 const CALLING: usize = 0;
 const CALLED: usize = 1;
 const START: usize = 2;
+const TRUNK: usize = 6;
+/// What a journal has of these.
+const OF_A_JOURNAL: [usize; 4] = [CALLING, CALLED, START, TRUNK];
+/// A journal is guessed to have no more calls than this; counting them would be to read it.
+const CALLS_OF_A_JOURNAL: usize = 1 << 27;
 /// Q.850 clause 2.2.5: normal call clearing, what ends calls that were answered.
 const NORMAL_CLEARING: i64 = 16;
 const ROWS: usize = 8192;
@@ -43,6 +52,8 @@ pub struct Found {
     /// Rows that start after now, or at no time that can be read.
     pub future: u64,
     pub earlier: u64,
+    /// Calls that were refused because the calling number is not the caller's.
+    pub forged: u64,
     /// Columns that no file had.
     pub missing: Vec<&'static str>,
 }
@@ -50,6 +61,8 @@ pub struct Found {
 /// What is read, and how.
 pub struct Source<'s> {
     pub files: &'s [PathBuf],
+    /// Those that open a journal's numbers, where a directory among the files may be a journal.
+    pub keys: Option<&'s [NumbersKey]>,
     /// `(theirs, ours)`.
     pub map: &'s [(String, String)],
     pub plan: &'s Plan,
@@ -89,15 +102,11 @@ struct Intake<'i> {
 
 impl Intake<'_> {
     fn number(&self, cell: &Cell) -> Option<u64> {
-        let of = |key: Key| key.integer().filter(|_| !key.is_short_code());
         match cell {
             Cell::None => None,
             // A number kept as one has lost nothing but its plus.
             Cell::Integer(digits) => u64::try_from(*digits).ok().filter(|digits| *digits >= 1_000_000),
-            Cell::Text(text) => match self.source.plan.normalise(text, &self.dialling).party {
-                Party::Number(number) => of(number.key()),
-                _ => None,
-            },
+            Cell::Text(text) => of_party(&self.source.plan.normalise(text, &self.dialling).party),
         }
     }
 
@@ -116,6 +125,53 @@ impl Intake<'_> {
         }
     }
 
+    /// A start that is asked for; what is not is counted.
+    fn in_time(&mut self, start_ms: Option<i64>) -> Option<i64> {
+        let Some(start_ms) = start_ms.filter(|start_ms| *start_ms <= self.source.now_ms) else {
+            self.found.future += 1;
+            return None;
+        };
+        let is_earlier = self.source.since_ms.is_some_and(|since_ms| start_ms < since_ms);
+        self.found.earlier += u64::from(is_earlier);
+        (!is_earlier).then_some(start_ms)
+    }
+
+    /// A call that was screened. Whether it was answered the journal does not say, and that it was refused is no evidence: it is
+    /// what we did, not what the caller did.
+    fn take_screened(
+        &mut self,
+        call: &Screened,
+        each: &mut dyn FnMut(&CallRecord),
+    ) -> Result<(), &'static str> {
+        let Some(start_ms) = self.in_time(Some(call.time_ms)) else { return Ok(()) };
+        let Verdict { treatment, rule, reason, decided, .. } = call.verdict;
+        let is_own = rule == Rule::R18 || reason == Reason::OnBlockList;
+        if treatment == Treatment::Block && !is_own {
+            self.found.forged += 1;
+            return Ok(());
+        }
+        let [calling, presentation, called, _] = &call.numbers;
+        let judged = match decided {
+            Decided::ByNetworkNumber => calling,
+            Decided::ByPresentationNumber => presentation,
+        };
+        let number = |shown: &Shown| match shown {
+            Shown::Party(party) => Ok(of_party(party)),
+            Shown::Token(_) => Err("its numbers are hashed, and a hash names nobody"),
+            Shown::Closed => {
+                Err("its numbers are hidden, and their key is not at hand: name its directory, --keys DIR")
+            }
+        };
+        let (Some(calling), Some(called)) = (number(judged)?, number(called)?) else {
+            self.found.without_number += 1;
+            return Ok(());
+        };
+        self.found.records += 1;
+        let trunk = self.name(&Cell::Text(&call.trunk));
+        each(&CallRecord { calling, called, start_ms, trunk, ..CallRecord::default() });
+        Ok(())
+    }
+
     fn take(&mut self, cells: &[Cell; COLUMNS.len()], each: &mut dyn FnMut(&CallRecord)) {
         let [calling, called, start, duration, answered, cause, trunk, imei, imsi, cell] = cells;
         let start_ms = match start {
@@ -123,14 +179,7 @@ impl Intake<'_> {
             Cell::Text(text) => parse_time(text),
             Cell::None => None,
         };
-        let Some(start_ms) = start_ms.filter(|start_ms| *start_ms <= self.source.now_ms) else {
-            self.found.future += 1;
-            return;
-        };
-        if self.source.since_ms.is_some_and(|since_ms| start_ms < since_ms) {
-            self.found.earlier += 1;
-            return;
-        }
+        let Some(start_ms) = self.in_time(start_ms) else { return };
         let (Some(calling), Some(called)) = (self.number(calling), self.number(called)) else {
             self.found.without_number += 1;
             return;
@@ -162,6 +211,11 @@ impl Intake<'_> {
     }
 }
 
+fn of_party(party: &Party) -> Option<u64> {
+    let key = party.number()?.key();
+    key.integer().filter(|_| !key.is_short_code())
+}
+
 fn integer(cell: &Cell) -> Option<i64> {
     match cell {
         Cell::Integer(value) => Some(*value),
@@ -190,6 +244,10 @@ impl Source<'_> {
     pub fn guess(&self) -> Result<usize, String> {
         let mut guess = 0;
         for path in self.files {
+            if self.keys.is_some() && path.is_dir() {
+                guess += CALLS_OF_A_JOURNAL;
+                continue;
+            }
             let recording = open(path)?;
             guess += match recording.form {
                 Form::Parquet => {
@@ -221,6 +279,11 @@ impl Source<'_> {
         };
         let mut had = [false; COLUMNS.len()];
         for path in self.files {
+            if let Some(keys) = self.keys.filter(|_| path.is_dir()) {
+                self.journal(path, keys, &mut intake, each).map_err(|what| at(path, what))?;
+                OF_A_JOURNAL.into_iter().for_each(|place| had[place] = true);
+                continue;
+            }
             let recording = open(path)?;
             let places = match recording.form {
                 Form::Parquet => self.parquet(recording, progress, &mut intake, each),
@@ -258,6 +321,24 @@ impl Source<'_> {
             pass(&mut batch);
             found
         })
+    }
+
+    fn journal(
+        &self,
+        directory: &Path,
+        keys: &[NumbersKey],
+        intake: &mut Intake,
+        each: &mut dyn FnMut(&CallRecord),
+    ) -> Result<(), String> {
+        let journal = query::Source::of_directory(directory, None, keys.to_vec())?;
+        let mut outcome = Ok(());
+        let mut take = |call: &Screened| {
+            if outcome.is_ok() {
+                outcome = intake.take_screened(call, each);
+            }
+        };
+        query::calls(journal, (self.since_ms, self.now_ms), &mut take).map_err(|error| error.to_string())?;
+        outcome.map_err(str::to_owned)
     }
 
     fn places(&self, names: &[String]) -> Result<Places, String> {

@@ -1,25 +1,27 @@
 //! `qalqan hunt RECORDS…`: call centres and SIM boxes by named signals, ranked, with reasons.
 
-use std::fs::OpenOptions;
-use std::io::{BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 
 use clap::Args;
-use hunting::{Cluster, Given, Sieve, Signal, Suspect};
+use hunting::{Cluster, Given, Sieve, Signal};
+use journal::NumbersKey;
 use numbering::Number;
-use serde::Serialize;
+use serde_json::json;
 
 use super::calls::{Found, Source, mapping};
+use super::found::{self, name_of};
 use crate::config::{self, Origin, explain_io};
 use crate::progress::Bar;
+use crate::query;
 use crate::records::parse_time;
+use crate::store::keys::Keys;
 use crate::store::now_ms;
 
 #[derive(Args)]
 pub struct RecordsArgs {
     /// Call records: CSV or Parquet with calling, called and start, and as many of duration, answered, cause, trunk, imei, imsi and
-    /// cell as there are
+    /// cell as there are; or the directory of a journal, in which the look is written down
     #[arg(required = true)]
     records: Vec<PathBuf>,
     /// Only calls from then on: 2026-03-02T12:00:00Z, or seconds since 1970
@@ -28,13 +30,16 @@ pub struct RecordsArgs {
     /// The thresholds and the plan: [hunting] of this file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Directory of the keys that open a journal's numbers [default: the configuration's]
+    #[arg(long, value_name = "DIR")]
+    keys: Option<PathBuf>,
     /// A column that has another name in the files
     #[arg(long, value_name = "THEIRS=OURS")]
     map: Vec<String>,
     /// How many clusters are shown
     #[arg(long, value_name = "N", default_value_t = 20)]
     top: usize,
-    /// Where all clusters go, with whole numbers: JSON lines, one a cluster
+    /// Where all clusters go, with whole numbers: FILE.parquet has a row a number, any other name JSON lines, one a cluster
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -43,7 +48,7 @@ pub struct RecordsArgs {
 const MOST_COUNTERS: usize = 1 << 28;
 /// What columns give which signals.
 const GIVEN_BY: [(&str, &[Signal]); 4] = [
-    ("cell", &[Signal::OnePlace, Signal::SamePauses]),
+    ("cell", &[Signal::OnePlace, Signal::CrowdedPlace]),
     ("imei", &[Signal::ManySims]),
     ("imsi", &[Signal::ManySims]),
     ("duration", &[Signal::ShortOrLong]),
@@ -56,7 +61,15 @@ pub fn hunt(args: &RecordsArgs, out: &mut impl Write) -> Result<(), String> {
     let since_ms =
         since.map_err(|text| format!("--since {text}: is no time, such as 2026-03-02T12:00:00Z"))?;
     let map = mapping(&args.map)?;
-    let source = Source { files: &args.records, map: &map, plan: &plan, since_ms, now_ms: now_ms() };
+    let keys = keys(args, &origin)?;
+    let source = Source {
+        files: &args.records,
+        keys: Some(&keys),
+        map: &map,
+        plan: &plan,
+        since_ms,
+        now_ms: now_ms(),
+    };
     let counters = source.guess()?.saturating_mul(2).min(MOST_COUNTERS);
     let offset_ms = i64::from(settings.utc_offset_min) * 60_000;
     let mut sieve = Sieve::new(&settings.thresholds, offset_ms, counters);
@@ -76,8 +89,15 @@ pub fn hunt(args: &RecordsArgs, out: &mut impl Write) -> Result<(), String> {
     let behaviours = closer.behaviours();
     let looked_at = behaviours.len();
     let clusters = hunting::hunt(behaviours, &settings.thresholds);
+    for directory in args.records.iter().filter(|path| path.is_dir()) {
+        let look = json!({ "hunt": found.records, "revealed": args.out.is_some() });
+        query::note(Some(directory), look).map_err(|error| {
+            let shown = directory.display();
+            format!("{shown}: this look cannot be written down, so nothing is shown: {}", explain_io(&error))
+        })?;
+    }
     if let Some(path) = &args.out {
-        write_lines(&clusters, path)
+        found::write(&clusters, path)
             .map_err(|error| format!("{}: {}", path.display(), explain_io(&error)))?;
     }
     print(&clusters, args.top, out).map_err(|error| error.to_string())?;
@@ -91,12 +111,25 @@ pub fn hunt(args: &RecordsArgs, out: &mut impl Write) -> Result<(), String> {
     .map_err(|error| error.to_string())
 }
 
+/// The keys of journals, where one is read.
+fn keys(args: &RecordsArgs, origin: &Origin) -> Result<Vec<NumbersKey>, String> {
+    match &args.keys {
+        Some(directory) => Keys::of_numbers_named(directory),
+        None if args.records.iter().any(|path| path.is_dir()) => {
+            let (journal, _) = config::load_journal(origin).map_err(|faults| faults.to_string())?;
+            Keys::of_numbers(&journal.keys)
+        }
+        None => Ok(Vec::new()),
+    }
+}
+
 /// What is not as it should be, on standard error.
 fn tell(found: &Found) {
     for (rows, what) in [
         (found.future, "start in the future or at no time that can be read, and are left out"),
         (found.without_number, "have no number calling or called, and are left out"),
         (found.earlier, "are older than --since"),
+        (found.forged, "were refused for a calling number that is not the caller's, and are left out"),
     ] {
         if rows > 0 {
             eprintln!("qalqan: {rows} records {what}");
@@ -108,7 +141,11 @@ fn tell(found: &Found) {
             eprintln!("qalqan: no column {column}: without it there is no {}", names.join(", "));
         }
     }
-    if ["answered", "cause", "duration"].iter().all(|column| found.missing.contains(column)) {
+    let is_blind = |columns: &[&str]| columns.iter().all(|column| found.missing.contains(column));
+    if is_blind(&["cell", "trunk"]) {
+        eprintln!("qalqan: no column cell or trunk: without one there is no same-pauses");
+    }
+    if is_blind(&["answered", "cause", "duration"]) {
         eprintln!("qalqan: no column answered, cause or duration: without one there is no unanswered");
     }
 }
@@ -151,70 +188,4 @@ fn print(clusters: &[Cluster], top: usize, out: &mut impl Write) -> std::io::Res
         writeln!(out, "     and {} more clusters: --out has all, --top N shows more", clusters.len() - top)?;
     }
     Ok(())
-}
-
-/// An enum as JSON names it.
-fn name_of(value: &impl Serialize) -> String {
-    serde_json::to_value(value).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
-#[derive(Serialize)]
-struct ClusterLine<'c> {
-    cluster: usize,
-    evidence: usize,
-    alarms: usize,
-    ties: &'c std::collections::BTreeSet<hunting::Tie>,
-    numbers: Vec<SuspectLine<'c>>,
-}
-
-#[derive(Serialize)]
-struct SuspectLine<'c> {
-    number: String,
-    is_alarm: bool,
-    evidence: usize,
-    /// The busiest 24 h.
-    day: String,
-    outgoing: u32,
-    incoming: u32,
-    answered: u32,
-    signals: &'c [Given],
-}
-
-impl<'c> SuspectLine<'c> {
-    fn of(suspect: &'c Suspect) -> SuspectLine<'c> {
-        let behaviour = &suspect.behaviour;
-        let day = jiff::Timestamp::from_second(behaviour.day * 86_400).unwrap_or_default();
-        SuspectLine {
-            number: format!("+{}", behaviour.number),
-            is_alarm: suspect.is_alarm,
-            evidence: suspect.evidence,
-            day: day.strftime("%Y-%m-%d").to_string(),
-            outgoing: behaviour.outgoing,
-            incoming: behaviour.incoming,
-            answered: behaviour.answered,
-            signals: &suspect.signals,
-        }
-    }
-}
-
-/// Whole or not at all, and nobody else's to read: it has numbers.
-fn write_lines(clusters: &[Cluster], path: &Path) -> std::io::Result<()> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".part");
-    let part = PathBuf::from(name);
-    let file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&part)?;
-    let mut file = BufWriter::new(file);
-    for (n, cluster) in clusters.iter().enumerate() {
-        let line = ClusterLine {
-            cluster: n + 1,
-            evidence: cluster.evidence,
-            alarms: cluster.alarms(),
-            ties: &cluster.ties,
-            numbers: cluster.suspects.iter().map(SuspectLine::of).collect(),
-        };
-        serde_json::to_writer(&mut file, &line)?;
-        file.write_all(b"\n")?;
-    }
-    file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
-    std::fs::rename(part, path)
 }

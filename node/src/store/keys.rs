@@ -71,6 +71,15 @@ impl Keys {
             .collect()
     }
 
+    /// Those of a directory that somebody named, where one at least has to be.
+    pub fn of_numbers_named(directory: &Path) -> Result<Vec<NumbersKey>> {
+        let keys = Keys::of_numbers(directory)?;
+        match keys.is_empty() {
+            true => Err(format!("--keys {}: no numbers key is there", directory.display())),
+            false => Ok(keys),
+        }
+    }
+
     /// Lays new keys ready for the node to take up.
     pub fn prepare_rotation(directory: &Path) -> Result<PublicKey> {
         let next = directory.join("signing-next.pem");
