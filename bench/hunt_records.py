@@ -81,6 +81,8 @@ def main():
     parser.add_argument("--days", type=int, default=15)
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
+    if len(set(seeds)) < 2:
+        parser.error("--seeds: two at least, or the model would be scored on what it learned from")
     with tempfile.TemporaryDirectory() as name:
         work = pathlib.Path(name)
         countries = [country(work, seed, options) for seed in seeds]
