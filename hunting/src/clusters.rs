@@ -94,11 +94,18 @@ fn called_alike(suspects: &mut [Suspect], ties: &mut Ties, thresholds: &Threshol
                 let salt = mixed((2 * band + row + 1) as u64);
                 called.iter().map(|number| mixed(number ^ salt)).min().unwrap_or(0)
             };
-            meetings.entry((band, mixed(least(0)) ^ least(1))).or_default().push(place as u32);
+            let mut meet = |key: (usize, u64)| meetings.entry(key).or_default().push(place as u32);
+            let first = mixed(least(0));
+            meet((band, first ^ least(1)));
+            // On one trunk a looser likeness counts: one row, where pairs that share 0.1 meet with a chance of 0.97.
+            for &trunk in suspect.behaviour.trunks.values() {
+                meet((BANDS + band, mixed(first ^ trunk)));
+            }
         }
     }
     let mut compared: HashSet<(u32, u32)> = HashSet::new();
     let mut most: HashMap<u32, f64> = HashMap::new();
+    let mut pooled: Vec<(u32, u32, f64)> = Vec::new();
     for met in meetings.values().filter(|met| met.len() > 1) {
         for (n, &a) in met.iter().enumerate() {
             for &b in met[n + 1..].iter().take(NEIGHBOURS) {
@@ -107,6 +114,14 @@ fn called_alike(suspects: &mut [Suspect], ties: &mut Ties, thresholds: &Threshol
                 }
                 let (one, two) = (&suspects[a as usize].behaviour, &suspects[b as usize].behaviour);
                 let same = one.called.jaccard(&two.called);
+                let talks_oddly = |place: u32| {
+                    let mut signals = suspects[place as usize].signals.iter();
+                    signals.any(|given| given.signal.evidence() == Evidence::Talk)
+                };
+                // An honest company's numbers go through its customers too, but its talks are talks.
+                if same >= thresholds.same_pool && one.shares_trunk(two) && talks_oddly(a) && talks_oddly(b) {
+                    pooled.push((a, b, same));
+                }
                 if same >= thresholds.same_called {
                     ties.tie(a, b, Tie::CalledNumbers);
                     for place in [a, b] {
@@ -118,6 +133,28 @@ fn called_alike(suspects: &mut [Suspect], ties: &mut Ties, thresholds: &Threshol
     }
     for (place, figure) in most {
         let given = Given { signal: Signal::SameCalled, figure, threshold: thresholds.same_called };
+        suspects[place as usize].signals.push(given);
+    }
+    pools(&pooled, suspects, ties, thresholds);
+}
+
+/// Two numbers of one trunk may call some of the same people; several that do so two by two go through one list, turn by turn.
+fn pools(pairs: &[(u32, u32, f64)], suspects: &mut [Suspect], ties: &mut Ties, thresholds: &Thresholds) {
+    let mut company: BTreeMap<u32, (usize, f64)> = BTreeMap::new();
+    for &(a, b, same) in pairs {
+        for place in [a, b] {
+            let known = company.entry(place).or_default();
+            *known = (known.0 + 1, known.1.max(same));
+        }
+    }
+    company.retain(|_, (others, _)| *others + 1 >= thresholds.hopping);
+    for &(a, b, _) in pairs {
+        if company.contains_key(&a) && company.contains_key(&b) {
+            ties.tie(a, b, Tie::CalledNumbers);
+        }
+    }
+    for (place, (_, figure)) in company {
+        let given = Given { signal: Signal::SamePool, figure, threshold: thresholds.same_pool };
         suspects[place as usize].signals.push(given);
     }
 }
@@ -318,6 +355,38 @@ mod tests {
         assert_eq!((clusters.len(), clusters[0].alarms(), clusters[0].evidence), (1, 1, 2));
         let signals: Vec<Signal> = clusters[0].suspects[0].signals.iter().map(|given| given.signal).collect();
         assert_eq!(signals, [Signal::ManyCalled, Signal::SeldomCalled, Signal::OnePlace]);
+    }
+
+    /// Numbers that each make 200 calls by a trunk of theirs, loosely through one list of 500.
+    fn through_a_list(numbers: u64, trunk: impl Fn(u64) -> u32, seconds: u32) -> Vec<CallRecord> {
+        let one = |calling: u64| {
+            let trunk = trunk(calling);
+            calls(calling, 200, |_| 0).into_iter().enumerate().map(move |(n, call)| CallRecord {
+                called: 70_000_000_000 + mixed(calling << 20 | n as u64) % 500 * 97,
+                duration_s: Some(seconds),
+                trunk: Some(trunk),
+                cell: None,
+                imei: None,
+                imsi: None,
+                ..call
+            })
+        };
+        (1..=numbers).flat_map(one).collect()
+    }
+
+    #[test]
+    fn numbers_that_hop_on_one_trunk_over_one_list_are_one_hand() {
+        let short = 5;
+        let clusters = find(&through_a_list(8, |_| 3, short));
+        assert_eq!((clusters.len(), clusters[0].alarms()), (1, 8));
+        assert_eq!(clusters[0].ties, BTreeSet::from([Tie::CalledNumbers, Tie::NumberRun]));
+        let has_pool =
+            |suspect: &Suspect| suspect.signals.iter().any(|given| given.signal == Signal::SamePool);
+        assert!(clusters[0].suspects.iter().all(has_pool));
+        // The list of an honest company, whose talks are as long as talks are; three numbers; a trunk each.
+        assert!(find(&through_a_list(8, |_| 3, 60)).is_empty());
+        assert!(find(&through_a_list(3, |_| 3, short)).is_empty());
+        assert!(find(&through_a_list(8, |calling| calling as u32, short)).is_empty());
     }
 
     #[test]

@@ -209,6 +209,10 @@ impl Behaviour {
         (0..called.len()).filter(|n| is_in(*n)).count() as f64 / called.len().max(1) as f64
     }
 
+    pub(crate) fn shares_trunk(&self, other: &Behaviour) -> bool {
+        self.trunks.values().iter().any(|trunk| other.trunks.values().contains(trunk))
+    }
+
     /// Quarters of an hour without a call between the first and the last, a bit each.
     pub(crate) fn pauses(&self) -> u128 {
         let first = self.quarters.iter().position(|calls| *calls > 0).unwrap_or(0);

@@ -63,6 +63,8 @@ signals! {
     NumberRuns = "number-runs" of Targets,
     /// Others call the same numbers.
     SameCalled = "same-called" of Company,
+    /// Others on the same trunk go through the same list.
+    SamePool = "same-pool" of Company,
     /// Others at the same place or trunk pause at the same times.
     SamePauses = "same-pauses" of Company,
     /// Others in the same cell call strangers without moving.
@@ -98,6 +100,9 @@ pub struct Thresholds {
     pub gap: u64,
     /// Called numbers that both called, of those that either did.
     pub same_called: f64,
+    /// The same, of two on one trunk, and in how many numbers there: chance alone gives a few hundredths, even in a small town.
+    pub same_pool: f64,
+    pub hopping: usize,
     /// Pauses that both made, of those that either did, and in how many numbers at one place.
     pub same_pauses: f64,
     pub pausing: usize,
@@ -125,6 +130,8 @@ impl Default for Thresholds {
             in_runs: 0.3,
             gap: 2,
             same_called: 0.3,
+            same_pool: 0.1,
+            hopping: 4,
             same_pauses: 0.8,
             pausing: 3,
             crowd: 4,

@@ -53,8 +53,7 @@ fn swindlers_are_found_and_those_who_look_like_them_are_not() {
     let honest: usize = alarms.iter().filter(|(role, _)| !bad.contains(role)).map(|(_, n)| n).sum();
     assert_eq!(honest, 0, "{alarms:?}");
     let all = |role: &str| roles.values().filter(|known| *known == role).count();
-    // Call centres on trunks that go loosely through a long list are not found: docs/hunting.md says so.
-    for role in ["sim-box", "call-centre"] {
+    for role in ["sim-box", "call-centre", "trunk-call-centre"] {
         assert!(of(role) * 4 >= all(role) * 3, "{role}: {} of {}: {alarms:?}", of(role), all(role));
     }
     assert!(of("hiding-sim-box") * 2 >= all("hiding-sim-box"), "{alarms:?}");

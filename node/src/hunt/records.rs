@@ -47,8 +47,9 @@ pub struct RecordsArgs {
 /// Bytes that the counting of the first reading takes at most.
 const MOST_COUNTERS: usize = 1 << 28;
 /// What columns give which signals.
-const GIVEN_BY: [(&str, &[Signal]); 4] = [
+const GIVEN_BY: [(&str, &[Signal]); 5] = [
     ("cell", &[Signal::OnePlace, Signal::CrowdedPlace]),
+    ("trunk", &[Signal::SamePool]),
     ("imei", &[Signal::ManySims]),
     ("imsi", &[Signal::ManySims]),
     ("duration", &[Signal::ShortOrLong]),
