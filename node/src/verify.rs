@@ -5,13 +5,13 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
 use std::time::Duration;
 
 use journal::{Cell, Chain, PublicKey, Sealed, Seen, Tally, differences, file_hash};
 
 use crate::progress::Bar;
-use crate::records::Progress;
+use crate::records::{Progress, READER};
 use crate::store::rows;
 use crate::store::shelf::{Shelf, name, number};
 
@@ -124,8 +124,8 @@ fn verify_once(
             read => read?,
         };
         // A file made to trip its reader is a finding like any other.
-        let findings = catch_unwind(AssertUnwindSafe(|| check(n, sealed, &bytes)))
-            .unwrap_or_else(|_| vec!["the file cannot be read: its reader stumbled over it".to_owned()]);
+        let findings = unless_stumbling(|| check(n, sealed, &bytes))
+            .unwrap_or_else(|| vec!["the file cannot be read: its reader stumbled over it".to_owned()]);
         let more = findings.len().saturating_sub(MOST_NAMED);
         found.extend(findings.into_iter().take(MOST_NAMED).map(|what| (n, format!("segment {n}: {what}"))));
         if more > 0 {
@@ -174,6 +174,14 @@ fn settled_names(shelf: &Shelf) -> io::Result<Vec<(String, u64)>> {
         names = shelf.names()?;
     }
     Ok(names)
+}
+
+/// Runs what reads a file that may be made to trip its reader; none: it did. The name of the thread keeps it quiet.
+pub fn unless_stumbling<T: Send>(read: impl FnOnce() -> T + Send) -> Option<T> {
+    thread::scope(|scope| {
+        let reading = thread::Builder::new().name(READER.to_owned()).spawn_scoped(scope, read);
+        reading.expect("a thread can be started").join().ok()
+    })
 }
 
 /// Compares a Parquet file with its seal.

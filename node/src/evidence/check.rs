@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use journal::{Chain, Entry, Jws, NumbersKey, PublicKey, Sealed, file_hash};
@@ -14,7 +13,7 @@ use serde_json::Value;
 use super::{DECISIONS, FIRST_KEY, IN_FORCE, MANIFEST, Manifest, SEGMENTS, SIGNATURE, VERSION, at, names_of};
 use crate::query::records_of;
 use crate::store::shelf::{Shelf, name, number};
-use crate::verify::verify_part;
+use crate::verify::{unless_stumbling, verify_part};
 
 /// What a package comes to.
 pub struct Checked {
@@ -293,7 +292,7 @@ fn read(
     records: &BTreeSet<u64>,
     form: (bool, Language),
 ) -> BTreeMap<u64, Value> {
-    catch_unwind(AssertUnwindSafe(|| records_of(segment, keys, records, form))).unwrap_or_default()
+    unless_stumbling(|| records_of(segment, keys, records, form)).unwrap_or_default()
 }
 
 /// What a decision says otherwise than its record. Of a hidden number only the packer's word can be had.
