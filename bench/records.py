@@ -122,11 +122,13 @@ def main():
                 closer = int(out)
             found[name].append((seconds, cpu, memory, closer))
     counts = {name: rounds[0][3] for name, rounds in found.items()}
-    if len(set(counts.values())) != 1:
+    own, *others = counts.values()
+    # Counted in bounded memory, a few are looked at that need not be; nobody is missed.
+    if len(set(others)) != 1 or not others[0] <= own <= others[0] * 1.01 + 1:
         sys.exit(f"they do not find the same numbers: {counts}")
     median = lambda name, n: statistics.median(one[n] for one in found[name])
     first = next(iter(found))
-    print(f"{records} calls, {counts[first]} numbers with {LEAST} calls and more in a day\n")
+    print(f"{records} calls, {others[0]} numbers with {LEAST} calls and more in a day; hunt looks closer at {own}\n")
     print("| who | calls/s | time, of the first | CPU time, of the first | memory at most, MB |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for name in found:
