@@ -51,19 +51,19 @@ fn every_bad_row_is_told_and_nothing_is_taken() {
     assert!(site.refused(&["case", "link", "none.csv"]).contains("none.csv: no such file"));
 }
 
+/// Facts of thirty victims, and records in which many call anybody.
+fn thirty_victims(site: &Site) -> String {
+    let victims = (0..30).map(|n| format!("{n},bank-call,2026-03-02 18:00,,+7702{n:07},,,,\n"));
+    site.write("facts.csv", HEAD.to_owned() + &victims.collect::<String>());
+    let call = |n| format!("+7705{:07},+7703{:07},2026-03-02T09:00:00Z\n", n % 500, n * 7);
+    "calling,called,start\n".to_owned() + &(0..5000).map(call).collect::<String>()
+}
+
 #[test]
 fn who_called_the_victims_is_found() {
     let site = Site::new("");
-    let mut facts = HEAD.to_owned();
-    for n in 0..30 {
-        facts += &format!("{n},bank-call,2026-03-02 18:00,,+7702{n:07},,,,\n");
-    }
-    site.write("facts.csv", &facts);
-    let mut calls = "calling,called,start\n".to_owned();
-    for n in 0..5000 {
-        // Many call anybody; one calls twelve of the victims that afternoon, another the day after.
-        calls += &format!("+7705{:07},+7703{:07},2026-03-02T09:00:00Z\n", n % 500, n * 7);
-    }
+    let mut calls = thirty_victims(&site);
+    // One calls twelve of the victims that afternoon, another the day after.
     for n in 0..40 {
         let called = if n < 12 { format!("+7702{n:07}") } else { format!("+7703{n:07}") };
         calls += &format!(
@@ -79,15 +79,7 @@ fn who_called_the_victims_is_found() {
 #[test]
 fn a_cluster_whose_numbers_call_a_victim_each_is_found_as_one() {
     let site = Site::new("");
-    let mut facts = HEAD.to_owned();
-    for n in 0..30 {
-        facts += &format!("{n},bank-call,2026-03-02 18:00,,+7702{n:07},,,,\n");
-    }
-    site.write("facts.csv", &facts);
-    let mut calls = "calling,called,start\n".to_owned();
-    for n in 0..5000 {
-        calls += &format!("+7705{:07},+7703{:07},2026-03-02T09:00:00Z\n", n % 500, n * 7);
-    }
+    let mut calls = thirty_victims(&site);
     // A call centre of a dozen numbers, each of which calls one victim among forty.
     for n in 0..12 {
         calls += &format!("+7706{n:07},+7702{n:07},2026-03-02T08:30:00Z\n");

@@ -48,7 +48,7 @@ pub(super) struct Feed {
     /// The last confirmation that was looked at.
     n: i64,
     /// Numbers, and by which confirmation.
-    confirmed: BTreeMap<String, i64>,
+    confirmed: BTreeMap<Number, i64>,
     has_news: bool,
     fault: String,
 }
@@ -93,17 +93,18 @@ impl Feed {
                 let Ok(number) = Number::parse(one.identifier.reveal()) else { continue };
                 self.has_news = true;
                 if one.is_confirmed {
-                    self.confirmed.insert(one.identifier.reveal().to_owned(), one.n);
+                    self.confirmed.insert(number, one.n);
                     added.push((number, one.at_ms));
                 } else {
-                    self.confirmed.remove(one.identifier.reveal());
+                    self.confirmed.remove(&number);
                     taken_back.push(number);
                 }
             }
         }
         if let Some(suspects) = self.suspects.clone() {
-            let (added, taken_back) =
-                (in_force(&self.confirmed, added), not_in_force(&self.confirmed, taken_back));
+            // What was said of a number last is what counts.
+            added.retain(|(number, _)| self.confirmed.contains_key(number));
+            taken_back.retain(|number| !self.confirmed.contains_key(number));
             if !added.is_empty() || !taken_back.is_empty() {
                 let journal = setup.journal.clone();
                 let told = tokio::task::spawn_blocking(move || {
@@ -134,19 +135,10 @@ impl Feed {
     }
 }
 
-/// Of those added, who still is confirmed.
-fn in_force(confirmed: &BTreeMap<String, i64>, added: Vec<(Number, i64)>) -> Vec<(Number, i64)> {
-    added.into_iter().filter(|(number, _)| confirmed.contains_key(&number.reveal().to_string())).collect()
-}
-
-fn not_in_force(confirmed: &BTreeMap<String, i64>, taken_back: Vec<Number>) -> Vec<Number> {
-    taken_back.into_iter().filter(|number| !confirmed.contains_key(&number.reveal().to_string())).collect()
-}
-
 /// Writes the list's file anew and reads it; none: it stands as it should.
 fn written(
     path: &Path,
-    confirmed: &BTreeMap<String, i64>,
+    confirmed: &BTreeMap<Number, i64>,
     public: &[Identifier],
     setup: &Setup,
 ) -> Result<Option<Fed>, String> {
@@ -159,13 +151,13 @@ fn written(
     if List::is_compact(&before) {
         return Err(at(&"it is a compact file: name one of CSV in [lists]"));
     }
-    let is_public = |number: &str| {
+    let is_public = |number: &String| {
         public.iter().any(|public| public.kind() == IdentifierKind::Phone && public.reveal() == number)
     };
-    let ours: BTreeMap<&str, i64> = confirmed
+    let ours: BTreeMap<String, i64> = confirmed
         .iter()
+        .map(|(number, n)| (number.reveal().to_string(), *n))
         .filter(|(number, _)| !is_public(number))
-        .map(|(number, n)| (number.as_str(), *n))
         .collect();
     let after = merged(&before, &ours).map_err(|error| at(&error))?;
     let is_in_force =
@@ -182,7 +174,7 @@ fn written(
 }
 
 /// A list's file with our numbers in it. What others wrote stays as it is, also where it is no line of a list.
-fn merged(before: &[u8], ours: &BTreeMap<&str, i64>) -> Result<Vec<u8>, csv::Error> {
+fn merged(before: &[u8], ours: &BTreeMap<String, i64>) -> Result<Vec<u8>, csv::Error> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(before);
     let mut head = reader.byte_headers()?.clone();
     if head.is_empty() {
@@ -203,7 +195,7 @@ fn merged(before: &[u8], ours: &BTreeMap<&str, i64>) -> Result<Vec<u8>, csv::Err
     }
     for (number, n) in ours {
         let cell = |column: &[u8]| match column.trim_ascii() {
-            b"number" => (*number).to_owned(),
+            b"number" => number.clone(),
             b"owner" => OWNER.to_owned(),
             b"note" => format!("confirmation {n}"),
             _ => String::new(),
@@ -220,7 +212,11 @@ mod tests {
     #[test]
     fn the_operators_lines_stay_and_ours_follow_the_confirmations() {
         let of = |before: &str, ours: &[(&str, i64)]| {
-            let after = merged(before.as_bytes(), &ours.iter().copied().collect()).unwrap();
+            let after = merged(
+                before.as_bytes(),
+                &ours.iter().map(|(number, n)| ((*number).to_owned(), *n)).collect(),
+            )
+            .unwrap();
             String::from_utf8(after).unwrap()
         };
         let empty = of("", &[("+77011234567", 3)]);

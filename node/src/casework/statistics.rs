@@ -171,13 +171,7 @@ const FACTS: &str = "SELECT COUNT(*) FROM fact WHERE {}";
 
 impl Unit<'_> {
     async fn asked(&mut self, question: &Question) -> Result<Vec<sqlx::any::AnyRow>, Fault> {
-        let values = question.values.iter().map(|value| match value {
-            Value::Int(int) => Value::Int(*int),
-            Value::Text(text) => Value::Text(text.clone()),
-            _ => Value::MaybeInt(None),
-        });
-        let values = values.collect();
-        self.select(question.sql.clone(), values).await
+        self.select(question.sql.clone(), question.values.clone()).await
     }
 
     /// Counts rows of a name and a number, and all of them together.

@@ -9,6 +9,7 @@ use sqlx::{Any, AnyConnection, AssertSqlSafe};
 use super::Fault;
 
 /// A value of a column.
+#[derive(Clone)]
 pub enum Value {
     Text(String),
     Int(i64),
