@@ -97,14 +97,14 @@ impl Feed {
                     added.push((number, one.at_ms));
                 } else {
                     self.confirmed.remove(&number);
-                    taken_back.push(number);
+                    taken_back.push((number, one.at_ms));
                 }
             }
         }
         if let Some(suspects) = self.suspects.clone() {
             // What was said of a number last is what counts.
             added.retain(|(number, _)| self.confirmed.contains_key(number));
-            taken_back.retain(|number| !self.confirmed.contains_key(number));
+            taken_back.retain(|(number, _)| !self.confirmed.contains_key(number));
             if !added.is_empty() || !taken_back.is_empty() {
                 let journal = setup.journal.clone();
                 let told = tokio::task::spawn_blocking(move || {

@@ -113,21 +113,24 @@ impl Suspects {
     }
 
     /// Whom numbers called in the last half hour is suspicious, for they were found to be fraudsters' at a moment; what others did
-    /// is so no longer for their standing on the block list.
+    /// is so no longer for their standing on the block list, from a moment on.
     pub fn judge_callers(
         &self,
         journal: &Journal,
         now_ms: i64,
         fraudsters: &[(Number, i64)],
-        others: &[Number],
+        others: &[(Number, i64)],
     ) -> Result<(), String> {
         let from_ms = now_ms - PAST_MS;
+        // Whoever was taken back earlier has no call left that would count.
+        let lately: Vec<Number> =
+            others.iter().filter(|(_, at_ms)| *at_ms >= from_ms).map(|(number, _)| *number).collect();
         {
             let mut pardoned = self.pardoned.lock().expect("no panic inside");
             pardoned.retain(|number| !fraudsters.iter().any(|(fraudster, _)| fraudster == number));
-            pardoned.extend(others);
+            pardoned.extend(&lately);
         }
-        if !others.is_empty() {
+        if !lately.is_empty() {
             // Who called whom is not in the table: it is made anew.
             self.words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
             self.read_journal(journal, now_ms)?;
