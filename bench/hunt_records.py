@@ -9,7 +9,8 @@ import tempfile
 
 import pandas
 
-PROGRAM = os.environ["QALQAN"]
+# Run in other directories: a path beside this one would be lost.
+PROGRAM = os.path.abspath(os.environ["QALQAN"])
 ALARMS_PER_MILLION_A_DAY = [10, 30, 100, 300]
 BAD = ["sim-box", "hiding-sim-box", "call-centre", "trunk-call-centre"]
 
