@@ -208,18 +208,20 @@ fn pausing_alike(suspects: &mut [Suspect], ties: &mut Ties, thresholds: &Thresho
 
 /// One that calls strangers from where it stays may be a shop; several in one cell are a gateway or a room of people.
 fn crowds(suspects: &mut [Suspect], thresholds: &Thresholds) {
-    let mut cells: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
-    for (place, suspect) in suspects.iter().enumerate() {
+    let mut there: HashMap<u64, usize> = HashMap::new();
+    let is_candidate = |suspect: &Suspect| {
         let stays = suspect.signals.iter().any(|given| given.signal == Signal::OnePlace);
-        if stays && calls_strangers(&suspect.behaviour, thresholds) {
-            // The cell where it mostly is would need counts: the first of one or two will do.
-            cells.entry(suspect.behaviour.cells.values()[0]).or_default().push(place);
-        }
+        stays && calls_strangers(&suspect.behaviour, thresholds)
+    };
+    for suspect in suspects.iter().filter(|suspect| is_candidate(suspect)) {
+        // Between two cells a telephone changes from one to the other and back.
+        suspect.behaviour.cells.values().iter().for_each(|cell| *there.entry(*cell).or_default() += 1);
     }
-    for there in cells.values().filter(|there| there.len() >= thresholds.crowd) {
-        for &place in there {
-            let (figure, threshold) = (there.len() as f64, thresholds.crowd as f64);
-            suspects[place].signals.push(Given { signal: Signal::CrowdedPlace, figure, threshold });
+    for suspect in suspects.iter_mut().filter(|suspect| is_candidate(suspect)) {
+        let most = suspect.behaviour.cells.values().iter().map(|cell| there[cell]).max().unwrap_or(0);
+        if most >= thresholds.crowd {
+            let (figure, threshold) = (most as f64, thresholds.crowd as f64);
+            suspect.signals.push(Given { signal: Signal::CrowdedPlace, figure, threshold });
         }
     }
 }
@@ -324,15 +326,15 @@ mod tests {
 
     fn find(records: &[CallRecord]) -> Vec<Cluster> {
         let thresholds = Thresholds::default();
-        let mut sieve = Sieve::new(&thresholds, 0, records.len());
+        let sieve = Sieve::new(&thresholds, 0, records.len());
         records.iter().for_each(|record| sieve.see(record));
-        let mut closer = sieve.closer();
+        let closer = sieve.closer(&thresholds);
         records.iter().for_each(|record| closer.see(record));
-        hunt(closer.behaviours(), &thresholds)
+        hunt(closer.behaviours().0, &thresholds)
     }
 
     /// `calls` of a number to strangers, through a day.
-    fn calls(calling: u64, calls: u64, cell: impl Fn(u64) -> u32) -> Vec<CallRecord> {
+    fn calls(calling: u64, calls: u64, cell: impl Fn(u64) -> u64) -> Vec<CallRecord> {
         let call = |n: u64| CallRecord {
             calling,
             called: 70_000_000_000 + mixed(calling << 20 | n) % 1_000_000_000,
@@ -350,7 +352,7 @@ mod tests {
     #[test]
     fn one_kind_of_evidence_is_no_alarm() {
         // A courier: many strangers, everywhere. A gateway's SIM: the same from one cell.
-        assert!(find(&calls(1, 200, |n| n as u32)).is_empty());
+        assert!(find(&calls(1, 200, |n| n)).is_empty());
         let clusters = find(&calls(1, 200, |_| 7));
         assert_eq!((clusters.len(), clusters[0].alarms(), clusters[0].evidence), (1, 1, 2));
         let signals: Vec<Signal> = clusters[0].suspects[0].signals.iter().map(|given| given.signal).collect();
@@ -358,7 +360,7 @@ mod tests {
     }
 
     /// Numbers that each make 200 calls by a trunk of theirs, loosely through one list of 500.
-    fn through_a_list(numbers: u64, trunk: impl Fn(u64) -> u32, seconds: u32) -> Vec<CallRecord> {
+    fn through_a_list(numbers: u64, trunk: impl Fn(u64) -> u64, seconds: u32) -> Vec<CallRecord> {
         let one = |calling: u64| {
             let trunk = trunk(calling);
             calls(calling, 200, |_| 0).into_iter().enumerate().map(move |(n, call)| CallRecord {
@@ -386,7 +388,7 @@ mod tests {
         // The list of an honest company, whose talks are as long as talks are; three numbers; a trunk each.
         assert!(find(&through_a_list(8, |_| 3, 60)).is_empty());
         assert!(find(&through_a_list(3, |_| 3, short)).is_empty());
-        assert!(find(&through_a_list(8, |calling| calling as u32, short)).is_empty());
+        assert!(find(&through_a_list(8, |calling| calling, short)).is_empty());
     }
 
     #[test]

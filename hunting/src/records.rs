@@ -3,7 +3,10 @@
 //! Nothing here depends on the order of records, and a record that comes twice counts once. What a number keeps is bounded: beyond
 //! [`SAMPLE`] called numbers an evenly drawn sample stands for all of them (bottom-k by hash: Bar-Yossef and others, 2002).
 
-use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
 use crate::chance::mixed;
 use crate::signals::Thresholds;
@@ -28,8 +31,8 @@ pub struct CallRecord {
     pub duration_s: Option<u32>,
     pub is_answered: Option<bool>,
     /// Trunks and cells by a number that the reader gave each name.
-    pub trunk: Option<u32>,
-    pub cell: Option<u32>,
+    pub trunk: Option<u64>,
+    pub cell: Option<u64>,
     /// First 14 digits: 3GPP TS 23.003 section 6.2.
     pub imei: Option<u64>,
     pub imsi: Option<u64>,
@@ -143,6 +146,8 @@ pub struct Behaviour {
     /// Most IMSIs that one of its telephones had within 7 days.
     pub imsis: u32,
     once: HashSet<u64>,
+    /// Outgoing ones with those that came twice.
+    recorded: u32,
 }
 
 impl Behaviour {
@@ -166,6 +171,7 @@ impl Behaviour {
             age_days: None,
             imsis: 0,
             once: HashSet::new(),
+            recorded: 0,
         }
     }
 
@@ -188,10 +194,10 @@ impl Behaviour {
         }
         if let Some(cell) = record.cell {
             self.placed += 1;
-            self.cells.add(u64::from(cell));
+            self.cells.add(cell);
         }
         record.imei.into_iter().for_each(|imei| self.imeis.add(imei));
-        record.trunk.into_iter().for_each(|trunk| self.trunks.add(u64::from(trunk)));
+        record.trunk.into_iter().for_each(|trunk| self.trunks.add(trunk));
         self.quarters[quarter] = self.quarters[quarter].saturating_add(1);
     }
 
@@ -222,126 +228,217 @@ impl Behaviour {
 }
 
 /// Counts of calls by number and window that never come out too small (count-min: Cormode and Muthukrishnan, 2005), in memory
-/// that does not grow.
+/// that does not grow, by any number of threads. Both counters of a key are bytes of one word, so that it is one access of memory.
 struct Counts {
-    cells: Vec<u8>,
+    words: Vec<AtomicU64>,
     mask: u64,
 }
 
 impl Counts {
-    fn new(cells: usize) -> Counts {
-        let cells = cells.next_power_of_two();
-        Counts { cells: vec![0; cells], mask: cells as u64 - 1 }
+    fn new(counters: usize) -> Counts {
+        let words = (counters / 8).next_power_of_two();
+        Counts { words: (0..words).map(|_| AtomicU64::new(0)).collect(), mask: words as u64 - 1 }
     }
 
     /// Counts one more, and says how many there are at most; 255 is many.
-    fn add(&mut self, key: u64) -> u8 {
-        let (first, second) = (mixed(key), mixed(key ^ 0x9e37_79b9_7f4a_7c15));
-        let places = [(first & self.mask) as usize, (second & self.mask) as usize];
-        let least = self.cells[places[0]].min(self.cells[places[1]]).saturating_add(1);
-        // Only the least is raised: fewer are taken for many that are not.
-        places.into_iter().for_each(|place| self.cells[place] = self.cells[place].max(least));
-        least
+    fn add(&self, key: u64) -> u8 {
+        let hash = mixed(key);
+        let first = hash >> 61;
+        let second = (first + 1 + (hash >> 48) % 7) % 8;
+        let [first, second] = [8 * first, 8 * second];
+        let word = &self.words[(hash & self.mask) as usize];
+        let mut known = word.load(Ordering::Relaxed);
+        loop {
+            let (one, two) = ((known >> first) as u8, (known >> second) as u8);
+            let least = one.min(two).saturating_add(1);
+            // Only the least is raised: fewer are taken for many that are not.
+            let raised = known & !(255 << first | 255 << second)
+                | u64::from(one.max(least)) << first
+                | u64::from(two.max(least)) << second;
+            match word.compare_exchange_weak(known, raised, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return least,
+                Err(now) => known = now,
+            }
+        }
     }
 }
 
-/// The first time through the records: who makes so many calls in a window that it is worth looking closer, and which
-/// telephones had how many SIMs.
-pub struct Sieve {
-    thresholds: Thresholds,
-    offset_ms: i64,
-    counts: Counts,
+/// Hashes of a telephone's SIMs: nearly always one.
+#[derive(Debug)]
+enum Sims {
+    One(u64),
+    More(Few),
+}
+
+impl Sims {
+    fn add(&mut self, sim: u64) {
+        match self {
+            Sims::One(known) if *known == sim => {}
+            Sims::One(known) => {
+                let mut few = Few::default();
+                [*known, sim].into_iter().for_each(|sim| few.add(sim));
+                *self = Sims::More(few);
+            }
+            Sims::More(few) => few.add(sim),
+        }
+    }
+
+    fn count(&self) -> u32 {
+        match self {
+            Sims::One(_) => 1,
+            Sims::More(few) => few.values().len() as u32,
+        }
+    }
+}
+
+/// What the first reading keeps of some numbers and telephones.
+#[derive(Default)]
+struct Shard {
     candidates: HashSet<(u64, i64)>,
-    numbers: HashSet<u64>,
-    /// By telephone and 7 days: hashes of its SIMs, so many as can matter.
-    devices: HashMap<(u64, i64), Few>,
-    days: Option<(i64, i64)>,
-    pub records: u64,
+    /// By telephone and 7 days.
+    devices: HashMap<(u64, i64), Sims>,
+}
+
+/// So many threads may well look at calls at once.
+const SHARDS: usize = 64;
+
+fn shard(key: u64) -> usize {
+    (mixed(key) >> 32) as usize % SHARDS
+}
+
+/// The first time through the records, in any order and by any number of threads: who makes so many calls in a window that it is
+/// worth looking closer, and which telephones had how many SIMs.
+pub struct Sieve {
+    clock: Clock,
+    looked_at: u32,
+    counts: Counts,
+    shards: Vec<Mutex<Shard>>,
+    first_day: AtomicI64,
+}
+
+/// The clock of the place, by its distance from UTC in ms.
+#[derive(Clone, Copy)]
+struct Clock(i64);
+
+impl Clock {
+    fn day(self, record: &CallRecord) -> i64 {
+        (record.start_ms + self.0).div_euclid(DAY_MS)
+    }
+
+    fn quarter(self, record: &CallRecord) -> usize {
+        ((record.start_ms + self.0).rem_euclid(DAY_MS) / (DAY_MS / 96)) as usize
+    }
 }
 
 impl Sieve {
-    /// `offset_ms` is the local clock's distance from UTC; `cells` counters of a byte: about one for each record and more.
-    pub fn new(thresholds: &Thresholds, offset_ms: i64, cells: usize) -> Sieve {
+    /// `offset_ms` is the local clock's distance from UTC; `counters` of a byte: about one for each record and more.
+    pub fn new(thresholds: &Thresholds, offset_ms: i64, counters: usize) -> Sieve {
         Sieve {
-            thresholds: thresholds.clone(),
-            offset_ms,
-            counts: Counts::new(cells.max(1 << 16)),
-            candidates: HashSet::new(),
-            numbers: HashSet::new(),
-            devices: HashMap::new(),
-            days: None,
-            records: 0,
+            clock: Clock(offset_ms),
+            looked_at: thresholds.looked_at.min(255),
+            counts: Counts::new(counters.max(1 << 16)),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            first_day: AtomicI64::new(i64::MAX),
         }
     }
 
-    fn day(&self, record: &CallRecord) -> i64 {
-        (record.start_ms + self.offset_ms).div_euclid(DAY_MS)
-    }
-
-    pub fn see(&mut self, record: &CallRecord) {
-        self.records += 1;
-        let day = self.day(record);
-        let (first, last) = self.days.unwrap_or((day, day));
-        self.days = Some((first.min(day), last.max(day)));
+    pub fn see(&self, record: &CallRecord) {
+        let day = self.clock.day(record);
+        if day < self.first_day.load(Ordering::Relaxed) {
+            self.first_day.fetch_min(day, Ordering::Relaxed);
+        }
         let key = record.calling ^ mixed(day as u64);
-        if u32::from(self.counts.add(key)) >= self.thresholds.looked_at.min(255)
-            && self.candidates.insert((record.calling, day))
-        {
-            self.numbers.insert(record.calling);
+        let shard = |key| self.shards[shard(key)].lock().expect("no panic inside");
+        if u32::from(self.counts.add(key)) >= self.looked_at {
+            shard(record.calling).candidates.insert((record.calling, day));
         }
         if let (Some(imei), Some(imsi)) = (record.imei, record.imsi) {
-            self.devices.entry((imei, day.div_euclid(WEEK_DAYS))).or_default().add(mixed(imsi));
+            let mut shard = shard(imei);
+            let sims = shard.devices.entry((imei, day.div_euclid(WEEK_DAYS)));
+            sims.and_modify(|sims| sims.add(mixed(imsi))).or_insert(Sims::One(mixed(imsi)));
         }
     }
 
     /// The second time through has to see the same records.
-    pub fn closer(self) -> Closer {
-        let behaviours = HashMap::with_capacity(self.candidates.len());
-        Closer { sieve: self, behaviours, first_seen: HashMap::new(), repeated: 0 }
+    pub fn closer(self, thresholds: &Thresholds) -> Closer {
+        let shards = self.shards.into_iter().map(|shard| shard.into_inner().expect("no panic inside"));
+        let (mut candidates, mut devices) = (HashSet::new(), Vec::with_capacity(SHARDS));
+        for shard in shards {
+            candidates.extend(shard.candidates);
+            devices.push(shard.devices);
+        }
+        Closer {
+            thresholds: thresholds.clone(),
+            clock: self.clock,
+            numbers: candidates.iter().map(|(number, _)| *number).collect(),
+            candidates,
+            devices,
+            first_day: self.first_day.into_inner(),
+            seen: Mutex::default(),
+        }
     }
 }
 
-/// The second time through the records: what the few did.
+/// The second time through the records, again in any order and by any number of threads: what the few did.
 pub struct Closer {
-    sieve: Sieve,
+    thresholds: Thresholds,
+    clock: Clock,
+    candidates: HashSet<(u64, i64)>,
+    numbers: HashSet<u64>,
+    devices: Vec<HashMap<(u64, i64), Sims>>,
+    first_day: i64,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
     behaviours: HashMap<(u64, i64), Behaviour>,
-    first_seen: HashMap<u64, i64>,
-    /// Records that came twice.
-    pub repeated: u64,
+    first_days: HashMap<u64, i64>,
+    repeated: u64,
 }
 
 impl Closer {
-    pub fn see(&mut self, record: &CallRecord) {
-        let day = self.sieve.day(record);
+    /// Whether a call between these is looked at.
+    pub fn concerns(&self, calling: u64, called: u64) -> bool {
+        self.numbers.contains(&calling) || self.numbers.contains(&called)
+    }
+
+    pub fn see(&self, record: &CallRecord) {
+        if !self.concerns(record.calling, record.called) {
+            return;
+        }
+        let day = self.clock.day(record);
+        let Seen { behaviours, first_days, repeated } = &mut *self.seen.lock().expect("no panic inside");
         for number in [record.calling, record.called] {
-            if self.sieve.numbers.contains(&number) {
-                self.first_seen.entry(number).and_modify(|first| *first = day.min(*first)).or_insert(day);
+            if self.numbers.contains(&number) {
+                first_days.entry(number).and_modify(|first| *first = day.min(*first)).or_insert(day);
             }
         }
-        let is_candidate = |key: &(u64, i64)| self.sieve.candidates.contains(key);
         let key = (record.calling, day);
-        if is_candidate(&key) {
-            let quarter = (record.start_ms + self.sieve.offset_ms).rem_euclid(DAY_MS) / (DAY_MS / 96);
-            let behaviour = self.behaviours.entry(key).or_insert_with(|| Behaviour::new(key.0, day));
+        if self.candidates.contains(&key) {
+            let behaviour = behaviours.entry(key).or_insert_with(|| Behaviour::new(key.0, day));
+            behaviour.recorded = behaviour.recorded.saturating_add(1);
             match behaviour.is_new(record) {
-                true => behaviour.call_out(record, quarter as usize, &self.sieve.thresholds),
-                false => self.repeated += 1,
+                true => behaviour.call_out(record, self.clock.quarter(record), &self.thresholds),
+                false => *repeated += 1,
             }
         }
         let key = (record.called, day);
-        if is_candidate(&key) && record.called != record.calling {
-            let behaviour = self.behaviours.entry(key).or_insert_with(|| Behaviour::new(key.0, day));
+        if self.candidates.contains(&key) && record.called != record.calling {
+            let behaviour = behaviours.entry(key).or_insert_with(|| Behaviour::new(key.0, day));
             if behaviour.is_new(record) {
                 behaviour.incoming = behaviour.incoming.saturating_add(1);
             }
         }
     }
 
-    /// What each did in its busiest window, in the order of numbers.
-    pub fn behaviours(self) -> Vec<Behaviour> {
-        let first_day = self.sieve.days.map_or(0, |(first, _)| first);
+    /// What each did in its busiest window, in the order of numbers, and how many of these calls came twice.
+    pub fn behaviours(self) -> (Vec<Behaviour>, u64) {
+        let Seen { behaviours, first_days, repeated } = self.seen.into_inner().expect("no panic inside");
         let mut busiest: HashMap<u64, Behaviour> = HashMap::new();
-        for (_, mut behaviour) in self.behaviours {
+        // Whom the counters took for many and is not, depends on the order of the records.
+        let looked_at = self.thresholds.looked_at;
+        for mut behaviour in behaviours.into_values().filter(|known| known.recorded >= looked_at) {
             behaviour.once = HashSet::new();
             match busiest.get_mut(&behaviour.number) {
                 Some(known) if (known.outgoing, known.day) >= (behaviour.outgoing, behaviour.day) => {}
@@ -355,17 +452,16 @@ impl Closer {
         behaviours.sort_by_key(|behaviour| behaviour.number);
         for behaviour in &mut behaviours {
             behaviour.called.settle();
-            let seen = self.first_seen.get(&behaviour.number).copied().unwrap_or(behaviour.day);
+            let seen = first_days.get(&behaviour.number).copied().unwrap_or(behaviour.day);
             // Seen on the first days of the records it may be any age.
-            if seen - first_day >= WEEK_DAYS {
+            if seen - self.first_day >= WEEK_DAYS {
                 behaviour.age_days = u32::try_from(behaviour.day - seen).ok();
             }
             let week = behaviour.day.div_euclid(WEEK_DAYS);
-            let imsis =
-                behaviour.imeis.values().iter().filter_map(|imei| self.sieve.devices.get(&(*imei, week)));
-            behaviour.imsis = imsis.map(|imsis| imsis.values().len() as u32).max().unwrap_or(0);
+            let sims = |imei: &u64| self.devices[shard(*imei)].get(&(*imei, week)).map(Sims::count);
+            behaviour.imsis = behaviour.imeis.values().iter().filter_map(sims).max().unwrap_or(0);
         }
-        behaviours
+        (behaviours, repeated)
     }
 }
 
@@ -375,12 +471,11 @@ mod tests {
 
     fn look(records: &[CallRecord]) -> (Vec<Behaviour>, u64) {
         let thresholds = Thresholds { looked_at: 10, ..Thresholds::default() };
-        let mut sieve = Sieve::new(&thresholds, 0, records.len());
+        let sieve = Sieve::new(&thresholds, 0, records.len());
         records.iter().for_each(|record| sieve.see(record));
-        let mut closer = sieve.closer();
+        let closer = sieve.closer(&thresholds);
         records.iter().for_each(|record| closer.see(record));
-        let repeated = closer.repeated;
-        (closer.behaviours(), repeated)
+        closer.behaviours()
     }
 
     fn call(calling: u64, called: u64, start_s: i64) -> CallRecord {

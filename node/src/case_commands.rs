@@ -6,8 +6,10 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use ::casework::{CalledVictims, Fact, Links, Node, Reading, Weights, import, read_public};
+use ::hunting::CallRecord;
 use clap::{Args, Subcommand};
 use jiff::tz::TimeZone;
 use lending::Rulebook;
@@ -15,7 +17,7 @@ use numbering::Number;
 use serde::Deserialize;
 
 use crate::config::{self, Origin, explain_io};
-use crate::hunt::calls::{Source, mapping};
+use crate::hunt::calls::{Look, Source, mapping};
 use crate::progress::Bar;
 use crate::store::now_ms;
 use register::{ClientArgs, ImportArgs, KeyArgs, LooksArgs};
@@ -166,12 +168,12 @@ fn link(args: &LinkArgs, origin: &Origin, out: &mut impl Write) -> Result<(), St
 
 fn called(args: &CalledArgs, origin: &Origin, out: &mut impl Write) -> Result<(), String> {
     let (facts, plan) = read(&args.facts, origin)?;
-    let mut called = CalledVictims::new(i64::from(args.within) * 3_600_000);
+    let mut victims_called = CalledVictims::new(i64::from(args.within) * 3_600_000);
     let mut victims = 0;
     for (n, fact) in facts.iter().enumerate() {
         let phone = fact.victim_phone.as_ref().and_then(|phone| Number::parse(phone.reveal()).ok());
         if let Some(phone) = phone {
-            called.victim(n as i64, fact.at_ms, phone);
+            victims_called.victim(n as i64, fact.at_ms, phone);
             victims += 1;
         }
     }
@@ -191,13 +193,16 @@ fn called(args: &CalledArgs, origin: &Origin, out: &mut impl Write) -> Result<()
         Source { files: &args.records, keys: None, map: &map, plan: &plan, since_ms: None, now_ms: now_ms() };
     let mut bar = Bar::on_terminal();
     let number = |digits: u64| Number::from_digits(digits.to_string().as_bytes()).ok();
-    let found = source.read(&mut bar, &mut |record| {
-        if let (Some(calling), Some(to)) = (number(record.calling), number(record.called)) {
-            called.call(heads.get(&calling).copied().unwrap_or(calling), to, record.start_ms);
+    let shared = Mutex::new(victims_called);
+    let look = |record: &CallRecord| {
+        if let (Some(calling), Some(called)) = (number(record.calling), number(record.called)) {
+            let caller = heads.get(&calling).copied().unwrap_or(calling);
+            shared.lock().expect("no panic inside").call(caller, called, record.start_ms);
         }
-    })?;
+    };
+    let found = source.read(&mut bar, &Look::at_all(&[], &look))?;
     bar.clear();
-    let ranked = called.ranked(2);
+    let ranked = shared.into_inner().expect("no panic inside").ranked(2);
     let sure = ranked.iter().filter(|suspicion| suspicion.bits >= SURE_BITS).count();
     let written = (|| {
         for suspicion in ranked.iter().take(args.top.min(sure)) {

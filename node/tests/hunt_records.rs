@@ -96,7 +96,7 @@ fn columns_may_be_missing_named_otherwise_and_in_any_order() {
 /// What another reader of Parquet sees, as JSON.
 #[track_caller]
 fn duckdb(query: &str) -> serde_json::Value {
-    let script = "import duckdb, json, sys; cells = duckdb.sql(sys.argv[1]).fetchall(); print(json.dumps(cells, default=str))";
+    let script = "import duckdb, json, sys; cells = duckdb.execute(sys.argv[1]).fetchall(); print(json.dumps(cells, default=str))";
     let python = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/bin/python");
     let output = Command::new(python).args(["-c", script, query]).output().expect("./test installs it");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -268,6 +268,65 @@ fn order_repeats_and_time_zones_change_nothing() {
     assert!(told.contains("300 calls of those looked at closer came twice, and count once"), "{told}");
     assert!(told.contains("1 records start in the future"), "{told}");
     assert_eq!(site.read("found.jsonl"), plain);
+}
+
+#[test]
+fn several_readers_of_one_file_see_what_one_would() {
+    let site = Site::new("");
+    // Some megabytes: blocks and row groups for every core.
+    site.ok(&["simulate", "--seed", "3", "--call-records", "r.csv", "--subscribers", "10000", "--days", "2"]);
+    let mut records = site.read("r.csv");
+    for n in 0..400 {
+        // Two that call the same people from one cell, and are not answered.
+        let (who, whom, at) = (n % 2, n / 2 * 31, 1_772_420_400 + n * 60);
+        let line = format!("+7701999990{who},+7702{whom:07},{at},0,0,19,77,,,4242,call-centre\n");
+        // In the middle and at the end.
+        let place = if n < 200 { records.len() / 2 } else { records.len() };
+        let place = place + records[place..].find('\n').map_or(0, |end| end + 1);
+        records.insert_str(place, &line);
+    }
+    site.write("r.csv", &records);
+    let out = |file: &str| {
+        site.ok(&["hunt", file, "--out", "found.jsonl"]);
+        site.read("found.jsonl")
+    };
+    let plain = out("r.csv");
+    assert_eq!(plain.matches("\"outgoing\":200").count(), 2, "{plain}");
+    // Every field in quotes; remarks with a comma, a quote, and as many lines as there may be in one.
+    let quoted: Vec<String> = records
+        .lines()
+        .enumerate()
+        .map(|(n, line)| {
+            let fields: Vec<String> = line.split(',').map(|field| format!("\"{field}\"")).collect();
+            format!("\"said, \"\"{n}\"\"{}\",{}\r\n", "\n+77010000001,now".repeat(n % 3), fields.join(","))
+        })
+        .collect();
+    site.write("quoted.csv", quoted.concat());
+    assert_eq!(out("quoted.csv"), plain);
+    // Inches and seconds are no quotes.
+    let inches: String = records.lines().map(|line| format!("5\",{line}\n")).collect();
+    site.write("inches.csv", inches);
+    assert_eq!(out("inches.csv"), plain);
+    let (csv, parquet) = (site.path("r.csv"), site.path("r.parquet"));
+    duckdb(&format!(
+        "COPY (FROM '{}') TO '{}' (FORMAT parquet, ROW_GROUP_SIZE 4096)",
+        csv.display(),
+        parquet.display()
+    ));
+    assert_eq!(out("r.parquet"), plain);
+    // The first bad line is told, whoever came upon another.
+    let mut lines: Vec<&str> = records.lines().collect();
+    let last = lines.len() - 1;
+    (lines[last], lines[last / 2], lines[last / 2 + 1]) = ("late", "1,2", "1,2,3");
+    site.write("bad.csv", lines.join("\n"));
+    let line = last / 2 + 1;
+    let told = format!("bad.csv: line {line}: 2 fields where the header has 11");
+    let error = site.refused(&["hunt", "bad.csv"]);
+    assert!(error.contains(&told), "{told}: {error}");
+    let endless = format!("calling,called,start\n\"+77010000001{}", ",\n".repeat(40 << 20));
+    site.write("endless.csv", endless);
+    let error = site.refused(&["hunt", "endless.csv"]);
+    assert!(error.contains("endless.csv: line 2: a line or a quoted field is longer than 64 MiB"), "{error}");
 }
 
 /// The most memory that a hunt held, KiB, and what it printed.

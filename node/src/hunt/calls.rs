@@ -1,26 +1,17 @@
 //! Call records for hunting: CSV and Parquet with the columns that a file has, each known by its name or by `--map`, and the
 //! calls of a journal.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::sync_channel;
+mod groups;
+mod lines;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    Float64Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
-};
-use arrow_array::{Array, ArrayRef};
-use arrow_schema::{DataType, TimeUnit};
+use std::path::{Path, PathBuf};
+
+use crate::query::{self, Found as Screened};
+use crate::records::{Form, Progress, Recording, parse_time, time_of_integer};
 use call::{Decided, Reason, Rule, Treatment, Verdict};
 use hunting::CallRecord;
 use journal::{NumbersKey, Shown};
 use numbering::{Dialling, Party, Plan};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-
-use crate::query::{self, Found as Screened};
-use crate::records::{Form, Progress, Recording, parse_time, time_of_integer};
 
 /// The columns of call records. `time` may stand for `start`, as in files for replay and in segments of the journal.
 pub const COLUMNS: [&str; 10] =
@@ -35,9 +26,11 @@ const OF_A_JOURNAL: [usize; 4] = [CALLING, CALLED, START, TRUNK];
 const CALLS_OF_A_JOURNAL: usize = 1 << 27;
 /// Q.850 clause 2.2.5: normal call clearing, what ends calls that were answered.
 const NORMAL_CLEARING: i64 = 16;
-const ROWS: usize = 8192;
-/// Batches of calls that wait to be looked at.
-const BATCHES: usize = 8;
+
+/// So many read and look at once.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |threads| threads.get())
+}
 
 /// Where our columns are among theirs.
 #[derive(Clone, Debug)]
@@ -56,6 +49,16 @@ pub struct Found {
     pub forged: u64,
     /// Columns that no file had.
     pub missing: Vec<&'static str>,
+}
+
+impl Found {
+    fn add(&mut self, other: &Found) {
+        self.records += other.records;
+        self.without_number += other.without_number;
+        self.future += other.future;
+        self.earlier += other.earlier;
+        self.forged += other.forged;
+    }
 }
 
 /// What is read, and how.
@@ -85,6 +88,37 @@ pub fn mapping(texts: &[String]) -> Result<Vec<(String, String)>, String> {
         .collect()
 }
 
+/// What a reading looks for. Calls come in no order, from several threads at once.
+pub struct Look<'l> {
+    /// What is needed beside calling, called and start; other columns are not read. None: all.
+    columns: Option<&'l [&'l str]>,
+    /// Whether a call between these two is looked at; of others nothing is counted. None: all are.
+    concerns: Option<&'l (dyn Fn(u64, u64) -> bool + Sync)>,
+    each: &'l (dyn Fn(&CallRecord) + Sync),
+}
+
+impl<'l> Look<'l> {
+    /// At some columns of every call.
+    pub fn at_all(columns: &'l [&'l str], each: &'l (dyn Fn(&CallRecord) + Sync)) -> Look<'l> {
+        Look { columns: Some(columns), concerns: None, each }
+    }
+
+    /// At all that is known of some calls.
+    pub fn at_some(
+        concerns: &'l (dyn Fn(u64, u64) -> bool + Sync),
+        each: &'l (dyn Fn(&CallRecord) + Sync),
+    ) -> Look<'l> {
+        Look { columns: None, concerns: Some(concerns), each }
+    }
+
+    /// The places that are read.
+    fn of(&self, places: &Places) -> Places {
+        let is_read =
+            |n: usize| n <= START || self.columns.is_none_or(|columns| columns.contains(&COLUMNS[n]));
+        Places(std::array::from_fn(|n| places.0[n].filter(|_| is_read(n))))
+    }
+}
+
 /// A field as it came.
 enum Cell<'c> {
     None,
@@ -95,33 +129,23 @@ enum Cell<'c> {
 /// Turns fields into records; names of trunks and cells become numbers.
 struct Intake<'i> {
     source: &'i Source<'i>,
+    look: &'i Look<'i>,
     dialling: Dialling,
-    names: HashMap<String, u32>,
     found: Found,
 }
 
-impl Intake<'_> {
+impl<'i> Intake<'i> {
+    fn new(source: &'i Source, look: &'i Look) -> Intake<'i> {
+        let dialling = Dialling { national: true, international_prefixes: Vec::new() };
+        Intake { source, look, dialling, found: Found::default() }
+    }
+
     fn number(&self, cell: &Cell) -> Option<u64> {
         match cell {
             Cell::None => None,
             // A number kept as one has lost nothing but its plus.
             Cell::Integer(digits) => u64::try_from(*digits).ok().filter(|digits| *digits >= 1_000_000),
             Cell::Text(text) => of_party(&self.source.plan.normalise(text, &self.dialling).party),
-        }
-    }
-
-    fn name(&mut self, cell: &Cell) -> Option<u32> {
-        match cell {
-            Cell::None | Cell::Text("") => None,
-            Cell::Integer(value) => Some(*value as u32),
-            Cell::Text(text) => match self.names.get(*text) {
-                Some(name) => Some(*name),
-                None => {
-                    let name = self.names.len() as u32;
-                    self.names.insert((*text).to_owned(), name);
-                    Some(name)
-                }
-            },
         }
     }
 
@@ -138,11 +162,7 @@ impl Intake<'_> {
 
     /// A call that was screened. Whether it was answered the journal does not say, and that it was refused is no evidence: it is
     /// what we did, not what the caller did.
-    fn take_screened(
-        &mut self,
-        call: &Screened,
-        each: &mut dyn FnMut(&CallRecord),
-    ) -> Result<(), &'static str> {
+    fn take_screened(&mut self, call: &Screened) -> Result<(), &'static str> {
         let Some(start_ms) = self.in_time(Some(call.time_ms)) else { return Ok(()) };
         let Verdict { treatment, rule, reason, decided, .. } = call.verdict;
         let is_own = rule == Rule::R18 || reason == Reason::OnBlockList;
@@ -167,12 +187,20 @@ impl Intake<'_> {
             return Ok(());
         };
         self.found.records += 1;
-        let trunk = self.name(&Cell::Text(&call.trunk));
-        each(&CallRecord { calling, called, start_ms, trunk, ..CallRecord::default() });
+        let trunk = name(&Cell::Text(&call.trunk));
+        (self.look.each)(&CallRecord { calling, called, start_ms, trunk, ..CallRecord::default() });
         Ok(())
     }
 
-    fn take(&mut self, cells: &[Cell; COLUMNS.len()], each: &mut dyn FnMut(&CallRecord)) {
+    /// Whether what is to be looked at is between other numbers than these.
+    fn passes_over(&self, calling: &Cell, called: &Cell) -> bool {
+        self.look.concerns.is_some_and(|concerns| match (self.number(calling), self.number(called)) {
+            (Some(calling), Some(called)) => !concerns(calling, called),
+            _ => false,
+        })
+    }
+
+    fn take(&mut self, cells: &[Cell; COLUMNS.len()]) {
         let [calling, called, start, duration, answered, cause, trunk, imei, imsi, cell] = cells;
         let start_ms = match start {
             Cell::Integer(value) => Some(time_of_integer(*value)),
@@ -184,6 +212,7 @@ impl Intake<'_> {
             self.found.without_number += 1;
             return;
         };
+        self.found.records += 1;
         let duration_s = integer(duration).and_then(|seconds| u32::try_from(seconds).ok());
         let by_cause = || {
             // 16 ends what was answered, and what the caller gave up too: then no second passed.
@@ -191,15 +220,14 @@ impl Intake<'_> {
                 .map(|cause| cause == NORMAL_CLEARING && duration_s.is_none_or(|seconds| seconds > 0))
         };
         let imei = integer(imei).and_then(|imei| u64::try_from(imei).ok());
-        self.found.records += 1;
-        each(&CallRecord {
+        (self.look.each)(&CallRecord {
             calling,
             called,
             start_ms,
             duration_s,
             is_answered: truth(answered).or_else(by_cause),
-            trunk: self.name(trunk),
-            cell: self.name(cell),
+            trunk: name(trunk),
+            cell: name(cell),
             // 14 digits of type and serial, with or without a check digit or a version.
             imei: imei.map(|imei| match imei {
                 1_000_000_000_000_000.. => imei / 100,
@@ -222,6 +250,19 @@ fn integer(cell: &Cell) -> Option<i64> {
         // Seconds may come with a fraction.
         Cell::Text(text) => text.split('.').next()?.parse().ok(),
         Cell::None => None,
+    }
+}
+
+/// What is a number stands for itself, other names for their hash (FNV-1a of 64 bits): the same in every file and thread.
+fn name(cell: &Cell) -> Option<u64> {
+    match cell {
+        Cell::None | Cell::Text("") => None,
+        Cell::Integer(value) => Some(*value as u64),
+        Cell::Text(text) => Some(text.parse().unwrap_or_else(|_| {
+            text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            })
+        })),
     }
 }
 
@@ -250,91 +291,45 @@ impl Source<'_> {
             }
             let recording = open(path)?;
             guess += match recording.form {
-                Form::Parquet => {
-                    let builder = ParquetRecordBatchReaderBuilder::try_new(recording.into_file());
-                    builder
-                        .map_err(|error| at(path, broken(error.to_string())))?
-                        .metadata()
-                        .file_metadata()
-                        .num_rows()
-                        .max(0) as usize
-                }
+                Form::Parquet => groups::rows(path).map_err(|what| at(path, what))?,
                 _ => recording.length as usize / 48,
             };
         }
         Ok(guess)
     }
 
-    /// Hands over every call of every file.
-    pub fn read(
-        &self,
-        progress: &mut dyn Progress,
-        each: &mut dyn FnMut(&CallRecord),
-    ) -> Result<Found, String> {
-        let mut intake = Intake {
-            source: self,
-            dialling: Dialling { national: true, international_prefixes: Vec::new() },
-            names: HashMap::new(),
-            found: Found::default(),
-        };
+    /// Hands over the calls of every file that are looked for.
+    pub fn read(&self, progress: &mut (dyn Progress + Send), look: &Look) -> Result<Found, String> {
+        let mut found = Found::default();
         let mut had = [false; COLUMNS.len()];
         for path in self.files {
             if let Some(keys) = self.keys.filter(|_| path.is_dir()) {
-                self.journal(path, keys, &mut intake, each).map_err(|what| at(path, what))?;
+                let mut intake = Intake::new(self, look);
+                self.journal(path, keys, &mut intake).map_err(|what| at(path, what))?;
+                found.add(&intake.found);
                 OF_A_JOURNAL.into_iter().for_each(|place| had[place] = true);
                 continue;
             }
             let recording = open(path)?;
-            let places = match recording.form {
-                Form::Parquet => self.parquet(recording, progress, &mut intake, each),
-                Form::Csv => self.csv(recording, progress, &mut intake, each),
+            let read = match recording.form {
+                Form::Parquet => groups::read(self, path, progress, look),
+                Form::Csv => lines::read(self, recording, progress, look),
                 Form::Capture => Err("a capture has packets, not call records".to_owned()),
             };
-            let places = places.map_err(|what| at(path, what))?;
+            let (places, of_file) = read.map_err(|what| at(path, what))?;
+            found.add(&of_file);
             had.iter_mut().zip(places.0).for_each(|(had, place)| *had |= place.is_some());
         }
-        intake.found.missing =
-            COLUMNS.iter().zip(had).filter(|(_, had)| !had).map(|(name, _)| *name).collect();
-        Ok(intake.found)
+        found.missing = COLUMNS.iter().zip(had).filter(|(_, had)| !had).map(|(name, _)| *name).collect();
+        Ok(found)
     }
 
-    /// The same, to a thread of its own: reading and looking at calls take a core each.
-    pub fn read_beside(
-        &self,
-        progress: &mut dyn Progress,
-        mut each: impl FnMut(&CallRecord) + Send,
-    ) -> Result<Found, String> {
-        std::thread::scope(|scope| {
-            let (send, batches) = sync_channel::<Vec<CallRecord>>(BATCHES);
-            scope.spawn(move || batches.iter().flatten().for_each(|record| each(&record)));
-            let mut batch = Vec::with_capacity(ROWS);
-            let pass = |batch: &mut Vec<CallRecord>| {
-                // Only a thread that panicked takes none, and its panic is passed on.
-                let _ = send.send(std::mem::replace(batch, Vec::with_capacity(ROWS)));
-            };
-            let found = self.read(progress, &mut |record| {
-                batch.push(*record);
-                if batch.len() == ROWS {
-                    pass(&mut batch);
-                }
-            });
-            pass(&mut batch);
-            found
-        })
-    }
-
-    fn journal(
-        &self,
-        directory: &Path,
-        keys: &[NumbersKey],
-        intake: &mut Intake,
-        each: &mut dyn FnMut(&CallRecord),
-    ) -> Result<(), String> {
+    fn journal(&self, directory: &Path, keys: &[NumbersKey], intake: &mut Intake) -> Result<(), String> {
         let journal = query::Source::of_directory(directory, None, keys.to_vec())?;
         let mut outcome = Ok(());
         let mut take = |call: &Screened| {
             if outcome.is_ok() {
-                outcome = intake.take_screened(call, each);
+                outcome = intake.take_screened(call);
             }
         };
         query::calls(journal, (self.since_ms, self.now_ms), &mut take).map_err(|error| error.to_string())?;
@@ -361,159 +356,12 @@ impl Source<'_> {
         debug_assert!(places[CALLING].is_some() && places[CALLED].is_some());
         Ok(Places(places))
     }
-
-    fn csv(
-        &self,
-        recording: Recording,
-        progress: &mut dyn Progress,
-        intake: &mut Intake,
-        each: &mut dyn FnMut(&CallRecord),
-    ) -> Result<Places, String> {
-        progress.total(recording.length);
-        let mut reader = csv::ReaderBuilder::new()
-            .flexible(true)
-            .buffer_capacity(1 << 18)
-            .terminator(csv::Terminator::Any(b'\n'))
-            .from_reader(recording.reader());
-        let header = reader.byte_headers().map_err(|error| error.to_string())?;
-        let names: Vec<String> = header
-            .iter()
-            .map(|name| String::from_utf8_lossy(name).trim_start_matches('\u{feff}').trim().to_owned())
-            .collect();
-        let places = self.places(&names)?;
-        let mut record = csv::ByteRecord::new();
-        let mut rows = 0u64;
-        while reader.read_byte_record(&mut record).map_err(|error| error.to_string())? {
-            let line = record.position().map_or(0, csv::Position::line);
-            if record.len() == 1 && record[0].trim_ascii().is_empty() {
-                continue;
-            }
-            if record.len() != names.len() {
-                return Err(format!(
-                    "line {line}: {} fields where the header has {}",
-                    record.len(),
-                    names.len()
-                ));
-            }
-            let cells = places.0.map(|place| match place.map(|place| std::str::from_utf8(&record[place])) {
-                Some(Ok(text)) => Cell::Text(text.trim()),
-                _ => Cell::None,
-            });
-            intake.take(&cells, each);
-            rows += 1;
-            if rows.is_multiple_of(8192) {
-                progress.done(reader.position().byte());
-            }
-        }
-        Ok(places)
-    }
-
-    fn parquet(
-        &self,
-        recording: Recording,
-        progress: &mut dyn Progress,
-        intake: &mut Intake,
-        each: &mut dyn FnMut(&CallRecord),
-    ) -> Result<Places, String> {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(recording.into_file());
-        let builder = builder.map_err(|error| broken(error.to_string()))?;
-        let names: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
-        let places = self.places(&names)?;
-        let mut wanted: Vec<usize> = places.0.iter().flatten().copied().collect();
-        wanted.sort_unstable();
-        wanted.dedup();
-        progress.total(builder.metadata().file_metadata().num_rows().max(0) as u64);
-        let projection = ProjectionMask::roots(builder.parquet_schema(), wanted.iter().copied());
-        let reader = builder.with_projection(projection).with_batch_size(ROWS).build();
-        let mut rows = 0u64;
-        for batch in reader.map_err(|error| broken(error.to_string()))? {
-            let batch = batch.map_err(|error| broken(error.to_string()))?;
-            let columns: Vec<Option<Column>> = (places.0.iter())
-                .map(|place| {
-                    let index = wanted.iter().position(|wanted| Some(*wanted) == *place)?;
-                    Some(Column::of(batch.column(index)).ok_or_else(|| names[place.expect("found")].clone()))
-                })
-                .map(|column| column.transpose())
-                .collect::<Result<_, String>>()
-                .map_err(|name| format!("column \"{name}\" holds neither texts nor numbers nor times"))?;
-            for row in 0..batch.num_rows() {
-                let cells =
-                    std::array::from_fn(|n| columns[n].as_ref().map_or(Cell::None, |column| column.get(row)));
-                intake.take(&cells, each);
-            }
-            rows += batch.num_rows() as u64;
-            progress.done(rows);
-        }
-        Ok(places)
-    }
 }
 
 fn open(path: &Path) -> Result<Recording, String> {
     Recording::open(path).map_err(|what| at(path, what))
 }
 
-fn broken(error: String) -> String {
-    format!("not a whole Parquet file: {}", error.replace('\n', " "))
-}
-
 fn at(path: &Path, what: impl std::fmt::Display) -> String {
     format!("{}: {what}", path.display())
-}
-
-/// A column of a batch as texts or integers.
-enum Column<'c> {
-    Text(&'c arrow_array::StringArray),
-    /// Keys, and the texts that they stand for.
-    Names(&'c arrow_array::Int32Array, &'c arrow_array::StringArray),
-    Integers(Vec<Option<i64>>),
-}
-
-impl<'c> Column<'c> {
-    fn of(array: &'c ArrayRef) -> Option<Column<'c>> {
-        macro_rules! integers {
-            ($type:ty, $of:expr) => {
-                Column::Integers(array.as_primitive::<$type>().iter().map(|value| value.map($of)).collect())
-            };
-        }
-        Some(match array.data_type() {
-            DataType::Utf8 => Column::Text(array.as_string()),
-            DataType::Dictionary(key, value) if **key == DataType::Int32 && **value == DataType::Utf8 => {
-                let names = array.as_dictionary::<Int32Type>();
-                Column::Names(names.keys(), names.values().as_string())
-            }
-            DataType::Boolean => {
-                Column::Integers(array.as_boolean().iter().map(|value| value.map(i64::from)).collect())
-            }
-            DataType::Int32 => integers!(Int32Type, i64::from),
-            DataType::Int64 => integers!(Int64Type, |value| value),
-            DataType::UInt8 => integers!(UInt8Type, i64::from),
-            DataType::UInt16 => integers!(UInt16Type, i64::from),
-            DataType::UInt32 => integers!(UInt32Type, i64::from),
-            DataType::UInt64 => integers!(UInt64Type, |value| i64::try_from(value).unwrap_or(i64::MAX)),
-            DataType::Float64 => integers!(Float64Type, |value| value as i64),
-            DataType::Timestamp(TimeUnit::Second, _) => integers!(TimestampSecondType, |value| value * 1000),
-            DataType::Timestamp(TimeUnit::Millisecond, _) => {
-                integers!(TimestampMillisecondType, |value| value)
-            }
-            DataType::Timestamp(TimeUnit::Microsecond, _) => {
-                integers!(TimestampMicrosecondType, |value| value / 1000)
-            }
-            DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-                integers!(TimestampNanosecondType, |value| value / 1_000_000)
-            }
-            DataType::Null => Column::Integers(vec![None; array.len()]),
-            _ => return None,
-        })
-    }
-
-    fn get(&self, row: usize) -> Cell<'c> {
-        match self {
-            Column::Text(texts) if texts.is_valid(row) => Cell::Text(texts.value(row)),
-            Column::Names(keys, texts) if keys.is_valid(row) => {
-                Cell::Text(texts.value(keys.value(row) as usize))
-            }
-            Column::Integers(values) => values[row].map_or(Cell::None, Cell::Integer),
-            _ => Cell::None,
-        }
-    }
 }

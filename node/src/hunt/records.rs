@@ -9,7 +9,7 @@ use journal::NumbersKey;
 use numbering::Number;
 use serde_json::json;
 
-use super::calls::{Found, Source, mapping};
+use super::calls::{Found, Look, Source, mapping};
 use super::found::{self, name_of};
 use crate::config::{self, Origin, explain_io};
 use crate::progress::Bar;
@@ -73,21 +73,21 @@ pub fn hunt(args: &RecordsArgs, out: &mut impl Write) -> Result<(), String> {
     };
     let counters = source.guess()?.saturating_mul(2).min(MOST_COUNTERS);
     let offset_ms = i64::from(settings.utc_offset_min) * 60_000;
-    let mut sieve = Sieve::new(&settings.thresholds, offset_ms, counters);
+    let sieve = Sieve::new(&settings.thresholds, offset_ms, counters);
     let mut bar = Bar::on_terminal();
-    let found = source.read_beside(&mut bar, |record| sieve.see(record))?;
+    let found = source.read(&mut bar, &Look::at_all(&["imei", "imsi"], &|record| sieve.see(record)))?;
     tell(&found);
     if found.records == 0 {
         return Err("no call to look at".to_owned());
     }
-    let mut closer = sieve.closer();
-    source.read_beside(&mut bar, |record| closer.see(record))?;
+    let closer = sieve.closer(&settings.thresholds);
+    let concerns = |calling, called| closer.concerns(calling, called);
+    source.read(&mut bar, &Look::at_some(&concerns, &|record| closer.see(record)))?;
     bar.clear();
-    let repeated = closer.repeated;
+    let (behaviours, repeated) = closer.behaviours();
     if repeated > 0 {
         eprintln!("qalqan: {repeated} calls of those looked at closer came twice, and count once");
     }
-    let behaviours = closer.behaviours();
     let looked_at = behaviours.len();
     let clusters = hunting::hunt(behaviours, &settings.thresholds);
     for directory in args.records.iter().filter(|path| path.is_dir()) {
