@@ -9,7 +9,9 @@ use serde::Serialize;
 
 use crate::chance::mixed;
 use crate::records::Behaviour;
-use crate::signals::{Evidence, Given, Signal, Thresholds, calls_strangers, kinds_of_evidence, own_signals};
+use crate::signals::{
+    Evidence, Given, Signal, Thresholds, calls_strangers, is_known, kinds_of_evidence, own_signals,
+};
 
 /// 32 bands of two rows: pairs that share 0.3 of their called numbers meet with a chance of 0.95, 0.05 with one of 0.08.
 const BANDS: usize = 32;
@@ -86,7 +88,9 @@ fn called_alike(suspects: &mut [Suspect], ties: &mut Ties, thresholds: &Threshol
     for (place, suspect) in suspects.iter().enumerate() {
         let called = suspect.behaviour.called.values();
         // Too few to share anything but by chance; and who calls the same few over and over is a probe or a machine.
-        if called.len() < 20 || suspect.behaviour.spread() < LIST_SPREAD {
+        let is_list = called.len() >= 20 && suspect.behaviour.spread() >= LIST_SPREAD;
+        // A company goes through its customers with many numbers, and they call back.
+        if !is_list || is_known(&suspect.behaviour, thresholds) {
             continue;
         }
         for band in 0..BANDS {

@@ -125,6 +125,7 @@ pub struct Behaviour {
     /// Days since 1970, of the clock that the hunt is told.
     pub day: i64,
     pub outgoing: u32,
+    /// From numbers that are not looked at themselves: SIMs of one gateway call each other, to look like those of people.
     pub incoming: u32,
     pub(crate) called: Distinct,
     /// Of `outgoing`: whether they were answered is known, they were, and how long is known.
@@ -424,7 +425,7 @@ impl Closer {
             }
         }
         let key = (record.called, day);
-        if self.candidates.contains(&key) && record.called != record.calling {
+        if self.candidates.contains(&key) && !self.numbers.contains(&record.calling) {
             let behaviour = behaviours.entry(key).or_insert_with(|| Behaviour::new(key.0, day));
             if behaviour.is_new(record) {
                 behaviour.incoming = behaviour.incoming.saturating_add(1);

@@ -82,7 +82,8 @@ pub struct Thresholds {
     /// Outgoing calls in 24 h, and different called numbers a call.
     pub many_calls: u32,
     pub spread: f64,
-    /// Who is called more than so often, incoming calls an outgoing one, is known to somebody: a shop, a hospital.
+    /// Who is called more than so often, incoming calls an outgoing one, is known to somebody: a shop, a hospital, a
+    /// company whose customers call back.
     pub known: f64,
     /// Incoming calls an outgoing one.
     pub seldom: f64,
@@ -119,7 +120,7 @@ impl Default for Thresholds {
             looked_at: 40,
             many_calls: 150,
             spread: 0.9,
-            known: 0.3,
+            known: 0.1,
             seldom: 0.02,
             cells: 2,
             sims: 5,
@@ -149,10 +150,19 @@ pub struct Given {
     pub threshold: f64,
 }
 
+/// Calls to it for each of its own.
+fn called_back(behaviour: &Behaviour) -> f64 {
+    f64::from(behaviour.incoming) / f64::from(behaviour.outgoing.max(1))
+}
+
+/// It is called so much that somebody knows it.
+pub(crate) fn is_known(behaviour: &Behaviour, thresholds: &Thresholds) -> bool {
+    called_back(behaviour) > thresholds.known
+}
+
 /// Nearly each call goes to another number, and few call it.
 pub(crate) fn calls_strangers(behaviour: &Behaviour, thresholds: &Thresholds) -> bool {
-    let called = f64::from(behaviour.incoming) / f64::from(behaviour.outgoing.max(1));
-    behaviour.spread() >= thresholds.spread && called <= thresholds.known
+    behaviour.spread() >= thresholds.spread && !is_known(behaviour, thresholds)
 }
 
 /// The signals that a number's own behaviour gives; those of company come from [`crate::Hunt`].
@@ -169,7 +179,7 @@ pub fn own_signals(behaviour: &Behaviour, thresholds: &Thresholds) -> Vec<Given>
     let calls_strangers = calls_strangers(behaviour, thresholds);
     let is_many = behaviour.outgoing >= thresholds.many_calls && calls_strangers;
     give(Signal::ManyCalled, is_many, f64::from(behaviour.outgoing), f64::from(thresholds.many_calls));
-    let called = f64::from(behaviour.incoming) / outgoing;
+    let called = called_back(behaviour);
     let is_seldom = called <= thresholds.seldom && calls_strangers;
     give(Signal::SeldomCalled, is_seldom && behaviour.outgoing >= enough, called, thresholds.seldom);
     let cells = behaviour.cells.values().len() as u32;

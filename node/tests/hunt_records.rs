@@ -49,14 +49,16 @@ fn swindlers_are_found_and_those_who_look_like_them_are_not() {
     }
     let bad = ["sim-box", "hiding-sim-box", "call-centre", "trunk-call-centre"];
     let of = |role: &str| alarms.get(role).copied().unwrap_or(0);
-    // One in a thousand is bad; whoever looks like them, new honest SIMs above all, is left alone.
-    let honest: usize = alarms.iter().filter(|(role, _)| !bad.contains(role)).map(|(_, n)| n).sum();
-    assert_eq!(honest, 0, "{alarms:?}");
+    // One in a thousand is bad; whoever looks like them, new honest SIMs above all, is left alone. Of companies whose
+    // machines call few who answer, one is taken for bad where few customers called back that day.
     let all = |role: &str| roles.values().filter(|known| *known == role).count();
-    for role in ["sim-box", "call-centre", "trunk-call-centre"] {
+    assert!(of("autodialler") * 10 <= all("autodialler"), "{alarms:?}");
+    let left_alone = |role: &str| !bad.contains(&role) && role != "autodialler";
+    let honest: usize = alarms.iter().filter(|(role, _)| left_alone(role)).map(|(_, n)| n).sum();
+    assert_eq!(honest, 0, "{alarms:?}");
+    for role in bad {
         assert!(of(role) * 4 >= all(role) * 3, "{role}: {} of {}: {alarms:?}", of(role), all(role));
     }
-    assert!(of("hiding-sim-box") * 2 >= all("hiding-sim-box"), "{alarms:?}");
     // Numbers are masked where people look.
     assert!(shown.contains("****") && !shown.contains("+7701000"), "{shown}");
     assert!(shown.contains("alarms in"), "{shown}");

@@ -1,8 +1,8 @@
 //! Call records of a country, with the truth about every number: who behaves like a fraudster, who only looks like one.
 //!
 //! Fraudsters do what real SIM-box programs do to hide: their SIMs call each other until they have answered incoming calls, the
-//! IMEI changes with the SIM, SIMs rest and rotate. Look-alikes are couriers (new ones too), hospitals, hotlines, pollsters, probes,
-//! doorbells, families with one telephone. Behaviour in numbers is ours, after what is published of both; one in a thousand
+//! IMEI changes with the SIM, SIMs rest and rotate. Look-alikes are couriers (new ones too), hospitals, hotlines, pollsters, autodiallers,
+//! probes, doorbells, families with one telephone. Behaviour in numbers is ours, after what is published of both; one in a thousand
 //! subscribers is bad.
 
 use crate::chance::Draw;
@@ -37,6 +37,8 @@ roles! {
     Hotline = "hotline",
     /// Asks strangers their opinion, in office hours, from one trunk.
     Pollster = "pollster",
+    /// A company's numbers on one trunk, dialled by a machine: all go through one list of its customers, few answer or listen long.
+    Autodialler = "autodialler",
     Probe = "probe",
     Doorbell = "doorbell",
     /// One telephone, a SIM for each of the family.
@@ -102,6 +104,7 @@ impl CallRecords {
             (Role::Probe, 2),
             (Role::Doorbell, 30),
             (Role::Family, 200),
+            (Role::Autodialler, 16),
         ];
         let mut place = 0;
         for (role, of_ten_thousand) in shares {
@@ -109,6 +112,8 @@ impl CallRecords {
             roles[place..place + count].fill(role);
             place += count;
         }
+        // Those of one hand are neighbours in eights.
+        place = place.next_multiple_of(GANG as usize);
         let gangs = (subscribers / 1000).div_ceil(GANG) as usize;
         let kinds = [Role::SimBox, Role::HidingSimBox, Role::CallCentre, Role::TrunkCallCentre];
         for gang in 0..gangs {
@@ -162,6 +167,7 @@ impl CallRecords {
             Role::Hospital => 150 + draw.below(200),
             Role::Hotline => 300 + draw.below(600),
             Role::Pollster => 150 + draw.below(100),
+            Role::Autodialler => 150 + draw.below(150),
             Role::Probe => 400 + draw.below(200),
             Role::Doorbell => 10 + draw.below(40),
             Role::SimBox => 180 + draw.below(200),
@@ -175,7 +181,8 @@ impl CallRecords {
             let second = self.second(role, gang, day, draw);
             let cell = match role {
                 Role::Courier | Role::NewCourier => Some(draw.below(self.subscribers / 50 + 1) as u32),
-                Role::Hospital | Role::Hotline | Role::Pollster | Role::Probe | Role::TrunkCallCentre => None,
+                Role::Hospital | Role::Hotline | Role::Pollster | Role::Probe => None,
+                Role::Autodialler | Role::TrunkCallCentre => None,
                 Role::Person | Role::Family if draw.percent(40) => {
                     Some((home + 1 + draw.below(6) as u32) % (self.subscribers / 50 + 1) as u32)
                 }
@@ -200,7 +207,7 @@ impl CallRecords {
                 is_answered,
                 cause: if is_answered { 16 } else { 19 },
                 trunk: match role {
-                    Role::Pollster => Some(900 + (gang % 50) as u32),
+                    Role::Pollster | Role::Autodialler => Some(900 + (gang % 50) as u32),
                     Role::TrunkCallCentre => Some(800 + (gang % 50) as u32),
                     Role::Hospital | Role::Hotline | Role::Probe => Some(700),
                     _ => None,
@@ -209,13 +216,16 @@ impl CallRecords {
                 imei: is_mobile.then(|| self.imei_of(device)),
                 imsi: is_mobile.then_some(401_010_000_000_000 + who),
             });
-            // Those who are known are called, or called back; nobody calls a swindler.
+            // Those who are known are called, or called back; few call a swindler.
             let back = match role {
                 Role::Courier | Role::NewCourier => 15,
                 Role::NewShop => 60,
                 Role::Hospital => 40,
                 Role::Hotline => 90,
                 Role::Pollster => 1,
+                // They see that a company they know has called.
+                Role::Autodialler => 12,
+                role if role.is_bad() => 2,
                 _ => 0,
             };
             if draw.percent(back) && self.roles[called as usize] != Role::Probe {
@@ -251,6 +261,13 @@ impl CallRecords {
             Role::Hospital => (anybody(draw), draw.percent(80), 40 + draw.below(200) as u32),
             Role::Hotline => (anybody(draw), draw.percent(70), 40 + draw.below(240) as u32),
             Role::Pollster => (anybody(draw), draw.percent(40), 20 + draw.below(220) as u32),
+            Role::Autodialler => {
+                let list = Draw::of(self.seed, 0xd1a1, gang).below(self.subscribers);
+                // How many answer is another of each company: reminders do better than debts.
+                let answers = 20 + Draw::of(self.seed, 0xd1a2, gang).below(30);
+                let customer = (list + draw.below(1500)) % self.subscribers;
+                (customer, draw.percent(answers), 4 + draw.heavy_tailed(60) as u32)
+            }
             Role::Probe => (draw.below(20) + 500, true, 5),
             Role::Doorbell => ((who ^ 1) % self.subscribers, draw.percent(60), 10 + draw.below(30) as u32),
             Role::SimBox => (anybody(draw), draw.percent(65), 20 + draw.below(400) as u32),
