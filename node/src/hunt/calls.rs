@@ -5,30 +5,25 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    Float64Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
-};
-use arrow_array::{Array, ArrayRef};
-use arrow_schema::{DataType, TimeUnit};
 use call::{Decided, Reason, Rule, Treatment, Verdict};
 use hunting::CallRecord;
 use journal::{NumbersKey, Shown};
-use numbering::{Dialling, Party, Plan};
+use numbering::{Dialling, Plan};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use super::fields::{Cell, Column, DIALLING, integer, number, of_party, start_ms, telephone, truth};
 use crate::query::{self, Found as Screened};
-use crate::records::{Form, Progress, Recording, parse_time, time_of_integer};
+use crate::records::{Form, Progress, Recording};
 
 /// The columns of call records. `time` may stand for `start`, as in files for replay and in segments of the journal.
 pub const COLUMNS: [&str; 10] =
     ["calling", "called", "start", "duration", "answered", "cause", "trunk", "imei", "imsi", "cell"];
-const CALLING: usize = 0;
-const CALLED: usize = 1;
-const START: usize = 2;
+pub(super) const CALLING: usize = 0;
+pub(super) const CALLED: usize = 1;
+pub(super) const START: usize = 2;
 const TRUNK: usize = 6;
+pub(super) const IMEI: usize = 7;
 /// What a journal has of these.
 const OF_A_JOURNAL: [usize; 4] = [CALLING, CALLED, START, TRUNK];
 /// A journal is guessed to have no more calls than this; counting them would be to read it.
@@ -41,7 +36,7 @@ const BATCHES: usize = 8;
 
 /// Where our columns are among theirs.
 #[derive(Clone, Debug)]
-struct Places([Option<usize>; COLUMNS.len()]);
+pub(super) struct Places(pub(super) [Option<usize>; COLUMNS.len()]);
 
 /// What reading found beside calls.
 #[derive(Clone, Debug, Default)]
@@ -85,13 +80,6 @@ pub fn mapping(texts: &[String]) -> Result<Vec<(String, String)>, String> {
         .collect()
 }
 
-/// A field as it came.
-enum Cell<'c> {
-    None,
-    Text(&'c str),
-    Integer(i64),
-}
-
 /// Turns fields into records; names of trunks and cells become numbers.
 struct Intake<'i> {
     source: &'i Source<'i>,
@@ -101,15 +89,6 @@ struct Intake<'i> {
 }
 
 impl Intake<'_> {
-    fn number(&self, cell: &Cell) -> Option<u64> {
-        match cell {
-            Cell::None => None,
-            // A number kept as one has lost nothing but its plus.
-            Cell::Integer(digits) => u64::try_from(*digits).ok().filter(|digits| *digits >= 1_000_000),
-            Cell::Text(text) => of_party(&self.source.plan.normalise(text, &self.dialling).party),
-        }
-    }
-
     fn name(&mut self, cell: &Cell) -> Option<u32> {
         match cell {
             Cell::None | Cell::Text("") => None,
@@ -174,13 +153,9 @@ impl Intake<'_> {
 
     fn take(&mut self, cells: &[Cell; COLUMNS.len()], each: &mut dyn FnMut(&CallRecord)) {
         let [calling, called, start, duration, answered, cause, trunk, imei, imsi, cell] = cells;
-        let start_ms = match start {
-            Cell::Integer(value) => Some(time_of_integer(*value)),
-            Cell::Text(text) => parse_time(text),
-            Cell::None => None,
-        };
-        let Some(start_ms) = self.in_time(start_ms) else { return };
-        let (Some(calling), Some(called)) = (self.number(calling), self.number(called)) else {
+        let Some(start_ms) = self.in_time(start_ms(start)) else { return };
+        let number = |cell| number(cell, self.source.plan, &self.dialling);
+        let (Some(calling), Some(called)) = (number(calling), number(called)) else {
             self.found.without_number += 1;
             return;
         };
@@ -190,7 +165,6 @@ impl Intake<'_> {
             integer(cause)
                 .map(|cause| cause == NORMAL_CLEARING && duration_s.is_none_or(|seconds| seconds > 0))
         };
-        let imei = integer(imei).and_then(|imei| u64::try_from(imei).ok());
         self.found.records += 1;
         each(&CallRecord {
             calling,
@@ -200,42 +174,9 @@ impl Intake<'_> {
             is_answered: truth(answered).or_else(by_cause),
             trunk: self.name(trunk),
             cell: self.name(cell),
-            // 14 digits of type and serial, with or without a check digit or a version.
-            imei: imei.map(|imei| match imei {
-                1_000_000_000_000_000.. => imei / 100,
-                100_000_000_000_000.. => imei / 10,
-                imei => imei,
-            }),
+            imei: telephone(imei),
             imsi: integer(imsi).and_then(|imsi| u64::try_from(imsi).ok()),
         });
-    }
-}
-
-fn of_party(party: &Party) -> Option<u64> {
-    let key = party.number()?.key();
-    key.integer().filter(|_| !key.is_short_code())
-}
-
-fn integer(cell: &Cell) -> Option<i64> {
-    match cell {
-        Cell::Integer(value) => Some(*value),
-        // Seconds may come with a fraction.
-        Cell::Text(text) => text.split('.').next()?.parse().ok(),
-        Cell::None => None,
-    }
-}
-
-fn truth(cell: &Cell) -> Option<bool> {
-    match cell {
-        Cell::Integer(value) => Some(*value != 0),
-        Cell::Text(text) => match text.to_ascii_lowercase().as_str() {
-            "1" | "true" | "yes" | "y" | "t" | "answered" => Some(true),
-            "0" | "false" | "no" | "n" | "f" | "not answered" | "no answer" | "busy" | "failed" => {
-                Some(false)
-            }
-            _ => None,
-        },
-        Cell::None => None,
     }
 }
 
@@ -271,12 +212,8 @@ impl Source<'_> {
         progress: &mut dyn Progress,
         each: &mut dyn FnMut(&CallRecord),
     ) -> Result<Found, String> {
-        let mut intake = Intake {
-            source: self,
-            dialling: Dialling { national: true, international_prefixes: Vec::new() },
-            names: HashMap::new(),
-            found: Found::default(),
-        };
+        let mut intake =
+            Intake { source: self, dialling: DIALLING, names: HashMap::new(), found: Found::default() };
         let mut had = [false; COLUMNS.len()];
         for path in self.files {
             if let Some(keys) = self.keys.filter(|_| path.is_dir()) {
@@ -341,7 +278,7 @@ impl Source<'_> {
         outcome.map_err(str::to_owned)
     }
 
-    fn places(&self, names: &[String]) -> Result<Places, String> {
+    pub(super) fn places(&self, names: &[String]) -> Result<Places, String> {
         let mut places = [None; COLUMNS.len()];
         for (n, ours) in COLUMNS.iter().enumerate() {
             let mapped = self.map.iter().rev().find(|(_, to)| to == ours).map(|(from, _)| from.as_str());
@@ -448,7 +385,7 @@ impl Source<'_> {
     }
 }
 
-fn open(path: &Path) -> Result<Recording, String> {
+pub(super) fn open(path: &Path) -> Result<Recording, String> {
     Recording::open(path).map_err(|what| at(path, what))
 }
 
@@ -456,64 +393,6 @@ fn broken(error: String) -> String {
     format!("not a whole Parquet file: {}", error.replace('\n', " "))
 }
 
-fn at(path: &Path, what: impl std::fmt::Display) -> String {
+pub(super) fn at(path: &Path, what: impl std::fmt::Display) -> String {
     format!("{}: {what}", path.display())
-}
-
-/// A column of a batch as texts or integers.
-enum Column<'c> {
-    Text(&'c arrow_array::StringArray),
-    /// Keys, and the texts that they stand for.
-    Names(&'c arrow_array::Int32Array, &'c arrow_array::StringArray),
-    Integers(Vec<Option<i64>>),
-}
-
-impl<'c> Column<'c> {
-    fn of(array: &'c ArrayRef) -> Option<Column<'c>> {
-        macro_rules! integers {
-            ($type:ty, $of:expr) => {
-                Column::Integers(array.as_primitive::<$type>().iter().map(|value| value.map($of)).collect())
-            };
-        }
-        Some(match array.data_type() {
-            DataType::Utf8 => Column::Text(array.as_string()),
-            DataType::Dictionary(key, value) if **key == DataType::Int32 && **value == DataType::Utf8 => {
-                let names = array.as_dictionary::<Int32Type>();
-                Column::Names(names.keys(), names.values().as_string())
-            }
-            DataType::Boolean => {
-                Column::Integers(array.as_boolean().iter().map(|value| value.map(i64::from)).collect())
-            }
-            DataType::Int32 => integers!(Int32Type, i64::from),
-            DataType::Int64 => integers!(Int64Type, |value| value),
-            DataType::UInt8 => integers!(UInt8Type, i64::from),
-            DataType::UInt16 => integers!(UInt16Type, i64::from),
-            DataType::UInt32 => integers!(UInt32Type, i64::from),
-            DataType::UInt64 => integers!(UInt64Type, |value| i64::try_from(value).unwrap_or(i64::MAX)),
-            DataType::Float64 => integers!(Float64Type, |value| value as i64),
-            DataType::Timestamp(TimeUnit::Second, _) => integers!(TimestampSecondType, |value| value * 1000),
-            DataType::Timestamp(TimeUnit::Millisecond, _) => {
-                integers!(TimestampMillisecondType, |value| value)
-            }
-            DataType::Timestamp(TimeUnit::Microsecond, _) => {
-                integers!(TimestampMicrosecondType, |value| value / 1000)
-            }
-            DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-                integers!(TimestampNanosecondType, |value| value / 1_000_000)
-            }
-            DataType::Null => Column::Integers(vec![None; array.len()]),
-            _ => return None,
-        })
-    }
-
-    fn get(&self, row: usize) -> Cell<'c> {
-        match self {
-            Column::Text(texts) if texts.is_valid(row) => Cell::Text(texts.value(row)),
-            Column::Names(keys, texts) if keys.is_valid(row) => {
-                Cell::Text(texts.value(keys.value(row) as usize))
-            }
-            Column::Integers(values) => values[row].map_or(Cell::None, Cell::Integer),
-            _ => Cell::None,
-        }
-    }
 }
