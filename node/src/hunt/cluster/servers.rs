@@ -92,7 +92,7 @@ pub fn scheduler(args: &SchedulerArgs) -> Outcome {
         })),
         ..SchedulerConfig::default()
     };
-    eprintln!("qalqan: scheduler of hunts at df://{listen}");
+    eprintln!("qalqan: scheduler ready: df://{listen}");
     let served = runtime()?.block_on(async {
         let cluster = BallistaCluster::new_from_config(&config).await?;
         start_server(cluster, listen, Arc::new(config)).await
@@ -137,7 +137,7 @@ pub fn executor(args: &ExecutorArgs) -> Outcome {
         override_function_registry: Some(Arc::new(registry)),
         ..ExecutorProcessConfig::default()
     };
-    eprintln!("qalqan: executor at {listen}, for the scheduler at {}", args.scheduler);
+    eprintln!("qalqan: executor ready: at {listen}, for the scheduler at {}", args.scheduler);
     let served = runtime()?.block_on(start_executor_process(Arc::new(config)));
     Ok(served.map_err(|error| format!("executor at {listen}: {error}"))?)
 }
