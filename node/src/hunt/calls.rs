@@ -385,7 +385,7 @@ impl Source<'_> {
     }
 }
 
-pub(super) fn open(path: &Path) -> Result<Recording, String> {
+fn open(path: &Path) -> Result<Recording, String> {
     Recording::open(path).map_err(|what| at(path, what))
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, UInt64Type};
-use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, new_empty_array};
+use arrow_array::{Array, new_empty_array};
 use arrow_schema::{DataType, Field, Schema};
 use ballista::prelude::{SessionConfigExt, SessionContextExt};
 use datafusion::common::Column as Name;
@@ -34,10 +34,10 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
-use super::calls::{CALLED, CALLING, Found, IMEI, Places, START, Source, at, open};
+use super::calls::{CALLED, CALLING, Found, IMEI, Places, START, Source, at};
 use super::fields::Column;
 use crate::config::explain_io;
-use crate::records::Form;
+use crate::records::{Form, Recording};
 
 /// What DataFusion may take in this process before it spills to disk.
 const MEMORY: usize = 2 << 30;
@@ -107,7 +107,6 @@ struct Table<'s> {
     frame: DataFrame,
     names: Vec<String>,
     places: Places,
-    is_text: bool,
 }
 
 impl Table<'_> {
@@ -197,14 +196,13 @@ impl Sifting<'_> {
         if path.is_dir() {
             return Err("is a directory: journals are hunted in without --on".to_owned());
         }
-        let recording = open(path)
-            .map_err(|what| what.split_once(": ").map_or(what.clone(), |(_, what)| what.to_owned()))?;
+        let recording = Recording::open(path)?;
         let whole = path.canonicalize().map_err(|error| explain_io(&error))?;
         let url = reqwest::Url::from_file_path(&whole).map_err(|()| "has no path".to_owned())?;
-        let (frame, is_text) = match recording.form {
+        let frame = match recording.form {
             Form::Parquet => {
                 let options = ParquetReadOptions::default().file_extension("");
-                (context.read_parquet(url.as_str(), options).await, false)
+                context.read_parquet(url.as_str(), options).await
             }
             Form::Csv => {
                 let mut reader = csv::Reader::from_reader(recording.reader());
@@ -215,7 +213,7 @@ impl Sifting<'_> {
                 });
                 let schema = Schema::new(texts.collect::<Vec<_>>());
                 let options = CsvReadOptions::new().schema(&schema).file_extension("");
-                (context.read_csv(url.as_str(), options).await, true)
+                context.read_csv(url.as_str(), options).await
             }
             Form::Capture => return Err("a capture has packets, not call records".to_owned()),
         };
@@ -228,7 +226,7 @@ impl Sifting<'_> {
         {
             return Err(format!("column \"{}\" holds neither texts nor numbers nor times", names[*at]));
         }
-        Ok(Table { path, frame, names, places, is_text })
+        Ok(Table { path, frame, names, places })
     }
 
     fn number(&self, table: &Table, place: usize) -> Expr {
@@ -334,15 +332,9 @@ impl Sifting<'_> {
         let mut rows = rows.map_err(wrong)?.execute_stream().await.map_err(wrong)?;
         while let Some(batch) = rows.next().await {
             let batch = batch.map_err(wrong)?;
-            let (last, columns) = batch.columns().split_last().expect("a telephone at least");
-            telephones.extend(last.as_primitive::<UInt64Type>().iter().flatten());
-            let columns: Vec<ArrayRef> = match table.is_text {
-                true => columns.iter().map(trimmed).collect(),
-                false => columns.to_vec(),
-            };
-            let schema = batch.schema().project(&(0..columns.len()).collect::<Vec<_>>());
-            let batch = schema.and_then(|schema| RecordBatch::try_new(Arc::new(schema), columns));
-            let written = batch.map_err(|error| error.to_string());
+            let last = batch.num_columns() - 1;
+            telephones.extend(batch.column(last).as_primitive::<UInt64Type>().iter().flatten());
+            let written = batch.project(&(0..last).collect::<Vec<_>>()).map_err(|error| error.to_string());
             written.and_then(|batch| writer.write(&batch).map_err(|error| error.to_string()))?;
         }
         Ok(())
@@ -373,11 +365,6 @@ impl Table<'_> {
         wanted.dedup();
         wanted.into_iter()
     }
-}
-
-fn trimmed(column: &ArrayRef) -> ArrayRef {
-    let texts = column.as_string::<i32>().iter().map(|text| text.map(str::trim));
-    Arc::new(texts.collect::<StringArray>())
 }
 
 /// A file in memory alone: what is sifted are calls of people, and no disk sees them here.

@@ -124,9 +124,9 @@ impl<'c> Column<'c> {
 
     pub fn get(&self, row: usize) -> Cell<'c> {
         match self {
-            Column::Text(texts) if texts.is_valid(row) => Cell::Text(texts.value(row)),
+            Column::Text(texts) if texts.is_valid(row) => Cell::Text(texts.value(row).trim()),
             Column::Names(keys, texts) if keys.is_valid(row) => {
-                Cell::Text(texts.value(keys.value(row) as usize))
+                Cell::Text(texts.value(keys.value(row) as usize).trim())
             }
             Column::Integers(values) => values[row].map_or(Cell::None, Cell::Integer),
             _ => Cell::None,

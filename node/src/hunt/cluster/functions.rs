@@ -113,12 +113,7 @@ fn each<T>(array: &ArrayRef, of: impl Fn(&Cell) -> Option<T>) -> Result<Vec<Opti
             Column::of(&texts).expect("a column of texts")
         }
     };
-    Ok((0..array.len())
-        .map(|row| match column.get(row) {
-            Cell::Text(text) => of(&Cell::Text(text.trim())),
-            cell => of(&cell),
-        })
-        .collect())
+    Ok((0..array.len()).map(|row| of(&column.get(row))).collect())
 }
 
 /// Parsed once, not once a batch.
