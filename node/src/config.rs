@@ -256,6 +256,15 @@ pub fn load_hunting(origin: &Origin) -> Result<(Arc<Plan>, Hunting), Faults> {
     if reader.faults.is_empty() { Ok((reader.plan, hunting)) } else { Err(reader.faults) }
 }
 
+/// The text of the numbering plan of a configuration that [`load_hunting`] took.
+pub fn plan_text(origin: &Origin) -> Result<String, Faults> {
+    let source = Source::open(origin)?;
+    let mut faults = Faults::new(&source.shown, &source.text);
+    let Some(file) = source.parse(&mut faults) else { return Err(faults) };
+    let mut reader = Reader::new(&source, faults);
+    reader.plan(&file).ok_or(reader.faults)
+}
+
 /// Where a configuration keeps the keys of those who ask by HTTP, which need not be there yet.
 pub fn load_api_keys(origin: &Origin) -> Result<Option<PathBuf>, Faults> {
     let source = Source::open(origin)?;
@@ -363,8 +372,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Sets the plan and the version of its file.
-    fn plan(&mut self, file: &ConfigFile) {
+    /// Sets the plan and the version of its file; gives its text.
+    fn plan(&mut self, file: &ConfigFile) -> Option<String> {
         let name = file.plan.get_ref();
         let text = match PLANS.iter().find(|(plan, _)| plan == name) {
             Some((_, text)) => (*text).to_owned(),
@@ -375,7 +384,8 @@ impl<'a> Reader<'a> {
                         "plan \"{name}\" is not a shipped one (kz, gb), and as a file: {}",
                         explain_io(&error)
                     );
-                    return self.faults.at(Some(file.plan.span()), &what);
+                    self.faults.at(Some(file.plan.span()), &what);
+                    return None;
                 }
             },
         };
@@ -384,6 +394,7 @@ impl<'a> Reader<'a> {
             Err(error) => self.faults.at(Some(file.plan.span()), &format!("plan {name}: {error}")),
         }
         self.plan_version = Version::of(text.as_bytes());
+        Some(text)
     }
 
     fn trunks(&mut self, file: &ConfigFile) -> Vec<Trunk> {

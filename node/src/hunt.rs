@@ -2,6 +2,8 @@
 //! those who are known.
 
 pub(crate) mod calls;
+mod cluster;
+mod fields;
 mod files;
 mod found;
 mod records;
@@ -17,6 +19,7 @@ use hunting::{Graph, Labels, Model, Table, Task, Training};
 
 use crate::progress::Bar;
 use crate::records::Progress;
+use cluster::servers::{self, ExecutorArgs, SchedulerArgs};
 use files::{Sheet, edges, ids, read_model, sheet, write_model};
 
 #[derive(Args)]
@@ -34,6 +37,10 @@ pub enum HuntCommand {
     Train(TrainArgs),
     /// Give every row of a table a probability and reasons
     Score(ScoreArgs),
+    /// Part hunts that are told --on df:// among executors, and gather what they find
+    Scheduler(SchedulerArgs),
+    /// Do a part of the hunts of a scheduler
+    Executor(ExecutorArgs),
 }
 
 #[derive(Args)]
@@ -88,6 +95,8 @@ pub fn run(args: HuntArgs, out: &mut impl Write) -> Outcome {
     match args.command {
         Some(HuntCommand::Train(args)) => train(&args, out),
         Some(HuntCommand::Score(args)) => score(&args, out),
+        Some(HuntCommand::Scheduler(args)) => servers::scheduler(&args),
+        Some(HuntCommand::Executor(args)) => servers::executor(&args),
         None => Ok(records::hunt(&args.records, out)?),
     }
 }

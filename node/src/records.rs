@@ -123,6 +123,7 @@ impl Recording {
             "parquet" => Form::Parquet,
             "pcap" | "pcapng" | "cap" => Form::Capture,
             _ if is_capture(&head) => Form::Capture,
+            _ if head == b"PAR1" => Form::Parquet,
             _ => Form::Csv,
         };
         Ok(Recording { form, length: meta.len(), head, file })

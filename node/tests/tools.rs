@@ -8,6 +8,7 @@ mod case;
 mod command_line;
 mod frames;
 mod hunt;
+mod hunt_cluster;
 mod hunt_records;
 mod laws;
 mod package;

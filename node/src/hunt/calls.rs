@@ -6,20 +6,23 @@ mod lines;
 
 use std::path::{Path, PathBuf};
 
-use crate::query::{self, Found as Screened};
-use crate::records::{Form, Progress, Recording, parse_time, time_of_integer};
 use call::{Decided, Reason, Rule, Treatment, Verdict};
 use hunting::CallRecord;
 use journal::{NumbersKey, Shown};
-use numbering::{Dialling, Party, Plan};
+use numbering::Plan;
+
+use super::fields::{Cell, DIALLING, integer, name, number, of_party, start_ms, telephone, truth};
+use crate::query::{self, Found as Screened};
+use crate::records::{Form, Progress, Recording};
 
 /// The columns of call records. `time` may stand for `start`, as in files for replay and in segments of the journal.
 pub const COLUMNS: [&str; 10] =
     ["calling", "called", "start", "duration", "answered", "cause", "trunk", "imei", "imsi", "cell"];
-const CALLING: usize = 0;
-const CALLED: usize = 1;
-const START: usize = 2;
+pub(super) const CALLING: usize = 0;
+pub(super) const CALLED: usize = 1;
+pub(super) const START: usize = 2;
 const TRUNK: usize = 6;
+pub(super) const IMEI: usize = 7;
 /// What a journal has of these.
 const OF_A_JOURNAL: [usize; 4] = [CALLING, CALLED, START, TRUNK];
 /// A journal is guessed to have no more calls than this; counting them would be to read it.
@@ -34,7 +37,7 @@ fn threads() -> usize {
 
 /// Where our columns are among theirs.
 #[derive(Clone, Debug)]
-struct Places([Option<usize>; COLUMNS.len()]);
+pub(super) struct Places(pub(super) [Option<usize>; COLUMNS.len()]);
 
 /// What reading found beside calls.
 #[derive(Clone, Debug, Default)]
@@ -119,34 +122,20 @@ impl<'l> Look<'l> {
     }
 }
 
-/// A field as it came.
-enum Cell<'c> {
-    None,
-    Text(&'c str),
-    Integer(i64),
-}
-
-/// Turns fields into records; names of trunks and cells become numbers.
+/// Turns fields into records.
 struct Intake<'i> {
     source: &'i Source<'i>,
     look: &'i Look<'i>,
-    dialling: Dialling,
     found: Found,
 }
 
 impl<'i> Intake<'i> {
     fn new(source: &'i Source, look: &'i Look) -> Intake<'i> {
-        let dialling = Dialling { national: true, international_prefixes: Vec::new() };
-        Intake { source, look, dialling, found: Found::default() }
+        Intake { source, look, found: Found::default() }
     }
 
     fn number(&self, cell: &Cell) -> Option<u64> {
-        match cell {
-            Cell::None => None,
-            // A number kept as one has lost nothing but its plus.
-            Cell::Integer(digits) => u64::try_from(*digits).ok().filter(|digits| *digits >= 1_000_000),
-            Cell::Text(text) => of_party(&self.source.plan.normalise(text, &self.dialling).party),
-        }
+        number(cell, self.source.plan, &DIALLING)
     }
 
     /// A start that is asked for; what is not is counted.
@@ -202,12 +191,7 @@ impl<'i> Intake<'i> {
 
     fn take(&mut self, cells: &[Cell; COLUMNS.len()]) {
         let [calling, called, start, duration, answered, cause, trunk, imei, imsi, cell] = cells;
-        let start_ms = match start {
-            Cell::Integer(value) => Some(time_of_integer(*value)),
-            Cell::Text(text) => parse_time(text),
-            Cell::None => None,
-        };
-        let Some(start_ms) = self.in_time(start_ms) else { return };
+        let Some(start_ms) = self.in_time(start_ms(start)) else { return };
         let (Some(calling), Some(called)) = (self.number(calling), self.number(called)) else {
             self.found.without_number += 1;
             return;
@@ -219,7 +203,6 @@ impl<'i> Intake<'i> {
             integer(cause)
                 .map(|cause| cause == NORMAL_CLEARING && duration_s.is_none_or(|seconds| seconds > 0))
         };
-        let imei = integer(imei).and_then(|imei| u64::try_from(imei).ok());
         (self.look.each)(&CallRecord {
             calling,
             called,
@@ -228,55 +211,9 @@ impl<'i> Intake<'i> {
             is_answered: truth(answered).or_else(by_cause),
             trunk: name(trunk),
             cell: name(cell),
-            // 14 digits of type and serial, with or without a check digit or a version.
-            imei: imei.map(|imei| match imei {
-                1_000_000_000_000_000.. => imei / 100,
-                100_000_000_000_000.. => imei / 10,
-                imei => imei,
-            }),
+            imei: telephone(imei),
             imsi: integer(imsi).and_then(|imsi| u64::try_from(imsi).ok()),
         });
-    }
-}
-
-fn of_party(party: &Party) -> Option<u64> {
-    let key = party.number()?.key();
-    key.integer().filter(|_| !key.is_short_code())
-}
-
-fn integer(cell: &Cell) -> Option<i64> {
-    match cell {
-        Cell::Integer(value) => Some(*value),
-        // Seconds may come with a fraction.
-        Cell::Text(text) => text.split('.').next()?.parse().ok(),
-        Cell::None => None,
-    }
-}
-
-/// What is a number stands for itself, other names for their hash (FNV-1a of 64 bits): the same in every file and thread.
-fn name(cell: &Cell) -> Option<u64> {
-    match cell {
-        Cell::None | Cell::Text("") => None,
-        Cell::Integer(value) => Some(*value as u64),
-        Cell::Text(text) => Some(text.parse().unwrap_or_else(|_| {
-            text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            })
-        })),
-    }
-}
-
-fn truth(cell: &Cell) -> Option<bool> {
-    match cell {
-        Cell::Integer(value) => Some(*value != 0),
-        Cell::Text(text) => match text.to_ascii_lowercase().as_str() {
-            "1" | "true" | "yes" | "y" | "t" | "answered" => Some(true),
-            "0" | "false" | "no" | "n" | "f" | "not answered" | "no answer" | "busy" | "failed" => {
-                Some(false)
-            }
-            _ => None,
-        },
-        Cell::None => None,
     }
 }
 
@@ -336,7 +273,7 @@ impl Source<'_> {
         outcome.map_err(str::to_owned)
     }
 
-    fn places(&self, names: &[String]) -> Result<Places, String> {
+    pub(super) fn places(&self, names: &[String]) -> Result<Places, String> {
         let mut places = [None; COLUMNS.len()];
         for (n, ours) in COLUMNS.iter().enumerate() {
             let mapped = self.map.iter().rev().find(|(_, to)| to == ours).map(|(from, _)| from.as_str());
@@ -362,6 +299,6 @@ fn open(path: &Path) -> Result<Recording, String> {
     Recording::open(path).map_err(|what| at(path, what))
 }
 
-fn at(path: &Path, what: impl std::fmt::Display) -> String {
+pub(super) fn at(path: &Path, what: impl std::fmt::Display) -> String {
     format!("{}: {what}", path.display())
 }

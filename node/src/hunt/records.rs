@@ -10,6 +10,7 @@ use numbering::Number;
 use serde_json::json;
 
 use super::calls::{Found, Look, Source, mapping};
+use super::cluster::{On, Sifting, sift};
 use super::found::{self, name_of};
 use crate::config::{self, Origin, explain_io};
 use crate::progress::Bar;
@@ -42,6 +43,9 @@ pub struct RecordsArgs {
     /// Where all clusters go, with whole numbers: FILE.parquet has a row a number, any other name JSON lines, one a cluster
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Sift the records with Apache DataFusion: datafusion for in this process, df://HOST:PORT for a cluster's scheduler
+    #[arg(long, value_name = "WHERE")]
+    on: Option<On>,
 }
 
 /// Bytes that the counting of the first reading takes at most.
@@ -71,11 +75,27 @@ pub fn hunt(args: &RecordsArgs, out: &mut impl Write) -> Result<(), String> {
         since_ms,
         now_ms: now_ms(),
     };
-    let counters = source.guess()?.saturating_mul(2).min(MOST_COUNTERS);
     let offset_ms = i64::from(settings.utc_offset_min) * 60_000;
+    let sifted = match &args.on {
+        Some(on) => {
+            let text = config::plan_text(&origin).map_err(|faults| faults.to_string())?;
+            let least = settings.thresholds.looked_at.min(255);
+            Some(sift(&Sifting { on, source: &source, plan: &text, offset_ms, least })?)
+        }
+        None => None,
+    };
+    // What a cluster fetched is read as any files are.
+    let source = match &sifted {
+        Some(sifted) => Source { files: &sifted.paths, ..source },
+        None => source,
+    };
+    let counters = source.guess()?.saturating_mul(2).min(MOST_COUNTERS);
     let sieve = Sieve::new(&settings.thresholds, offset_ms, counters);
     let mut bar = Bar::on_terminal();
-    let found = source.read(&mut bar, &Look::at_all(&["imei", "imsi"], &|record| sieve.see(record)))?;
+    let mut found = source.read(&mut bar, &Look::at_all(&["imei", "imsi"], &|record| sieve.see(record)))?;
+    if let Some(sifted) = &sifted {
+        found = Found { missing: found.missing, ..sifted.found.clone() };
+    }
     tell(&found);
     if found.records == 0 {
         return Err("no call to look at".to_owned());

@@ -153,8 +153,7 @@ fn unreadable(bytes: &Bytes) -> Option<Vec<Unreadable>> {
     for (group, rows) in parquet.row_groups().iter().map(|group| group.num_rows().max(0) as u64).enumerate() {
         for column in 0..parquet.file_metadata().schema_descr().num_columns() {
             let name = parquet.file_metadata().schema_descr().column(column).name().to_owned();
-            let pages = parquet.page_index_for_row_group(group);
-            let index = pages.offset_index(column);
+            let index = parquet.offset_index().and_then(|index| index.get(group)?.get(column));
             let mut starts: Vec<u64> = index.map_or(Vec::new(), |index| {
                 index.page_locations().iter().map(|page| page.first_row_index.max(0) as u64).collect()
             });

@@ -4,19 +4,13 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Mutex;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    Float64Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
-};
-use arrow_array::{Array, ArrayRef};
-use arrow_schema::{DataType, TimeUnit};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
 
-use super::{CALLED, CALLING, Cell, Found, Intake, Look, Places, Source, threads};
+use super::super::fields::{Cell, Column};
+use super::{CALLED, CALLING, Found, Intake, Look, Places, Source, threads};
 use crate::config::explain_io;
 use crate::records::Progress;
 
@@ -132,62 +126,4 @@ impl Group<'_> {
 
 fn broken(error: &dyn std::fmt::Display) -> String {
     format!("not a whole Parquet file: {}", error.to_string().replace('\n', " "))
-}
-
-/// A column of a batch as texts or integers.
-enum Column<'c> {
-    Text(&'c arrow_array::StringArray),
-    /// Keys, and the texts that they stand for.
-    Names(&'c arrow_array::Int32Array, &'c arrow_array::StringArray),
-    Integers(Vec<Option<i64>>),
-}
-
-impl<'c> Column<'c> {
-    fn of(array: &'c ArrayRef) -> Option<Column<'c>> {
-        macro_rules! integers {
-            ($type:ty, $of:expr) => {
-                Column::Integers(array.as_primitive::<$type>().iter().map(|value| value.map($of)).collect())
-            };
-        }
-        Some(match array.data_type() {
-            DataType::Utf8 => Column::Text(array.as_string()),
-            DataType::Dictionary(key, value) if **key == DataType::Int32 && **value == DataType::Utf8 => {
-                let names = array.as_dictionary::<Int32Type>();
-                Column::Names(names.keys(), names.values().as_string())
-            }
-            DataType::Boolean => {
-                Column::Integers(array.as_boolean().iter().map(|value| value.map(i64::from)).collect())
-            }
-            DataType::Int32 => integers!(Int32Type, i64::from),
-            DataType::Int64 => integers!(Int64Type, |value| value),
-            DataType::UInt8 => integers!(UInt8Type, i64::from),
-            DataType::UInt16 => integers!(UInt16Type, i64::from),
-            DataType::UInt32 => integers!(UInt32Type, i64::from),
-            DataType::UInt64 => integers!(UInt64Type, |value| i64::try_from(value).unwrap_or(i64::MAX)),
-            DataType::Float64 => integers!(Float64Type, |value| value as i64),
-            DataType::Timestamp(TimeUnit::Second, _) => integers!(TimestampSecondType, |value| value * 1000),
-            DataType::Timestamp(TimeUnit::Millisecond, _) => {
-                integers!(TimestampMillisecondType, |value| value)
-            }
-            DataType::Timestamp(TimeUnit::Microsecond, _) => {
-                integers!(TimestampMicrosecondType, |value| value / 1000)
-            }
-            DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-                integers!(TimestampNanosecondType, |value| value / 1_000_000)
-            }
-            DataType::Null => Column::Integers(vec![None; array.len()]),
-            _ => return None,
-        })
-    }
-
-    fn get(&self, row: usize) -> Cell<'c> {
-        match self {
-            Column::Text(texts) if texts.is_valid(row) => Cell::Text(texts.value(row)),
-            Column::Names(keys, texts) if keys.is_valid(row) => {
-                Cell::Text(texts.value(keys.value(row) as usize))
-            }
-            Column::Integers(values) => values[row].map_or(Cell::None, Cell::Integer),
-            _ => Cell::None,
-        }
-    }
 }

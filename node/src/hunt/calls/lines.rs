@@ -5,7 +5,8 @@ use std::sync::Mutex;
 
 use memchr::{memchr, memchr_iter, memrchr};
 
-use super::{CALLED, CALLING, COLUMNS, Cell, Found, Intake, Look, Places, Source, threads};
+use super::super::fields::Cell;
+use super::{CALLED, CALLING, COLUMNS, Found, Intake, Look, Places, Source, threads};
 use crate::records::{Progress, Recording};
 
 const BLOCK: usize = 1 << 20;
