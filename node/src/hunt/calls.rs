@@ -12,7 +12,7 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, TimeUnit};
-use call::{Decided, Reason, Rule, Treatment, Verdict};
+use call::Decided;
 use hunting::CallRecord;
 use journal::{NumbersKey, Shown};
 use numbering::{Dialling, Party, Plan};
@@ -21,6 +21,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::query::{self, Found as Screened};
 use crate::records::{Form, Progress, Recording, parse_time, time_of_integer};
+use crate::watching::is_callers_own;
 
 /// The columns of call records. `time` may stand for `start`, as in files for replay and in segments of the journal.
 pub const COLUMNS: [&str; 10] =
@@ -144,14 +145,12 @@ impl Intake<'_> {
         each: &mut dyn FnMut(&CallRecord),
     ) -> Result<(), &'static str> {
         let Some(start_ms) = self.in_time(Some(call.time_ms)) else { return Ok(()) };
-        let Verdict { treatment, rule, reason, decided, .. } = call.verdict;
-        let is_own = rule == Rule::R18 || reason == Reason::OnBlockList;
-        if treatment == Treatment::Block && !is_own {
+        if !is_callers_own(&call.verdict) {
             self.found.forged += 1;
             return Ok(());
         }
         let [calling, presentation, called, _] = &call.numbers;
-        let judged = match decided {
+        let judged = match call.verdict.decided {
             Decided::ByNetworkNumber => calling,
             Decided::ByPresentationNumber => presentation,
         };
