@@ -213,10 +213,16 @@ fn a_score_fades_outlives_a_restart_and_ends_with_the_day() {
     }
     wait_for_scores(address);
     assert!((0..8).all(|n| is_refused(address, "access", &centre(n))));
-    // What was refused for its behaviour was called all the same.
+    // What was refused for its behaviour was called all the same: two calls each since.
+    let outgoing = |n| behaviour(address, &centre(n))["trunks"][0]["outgoing"].as_u64().unwrap();
+    assert_eq!((0..8).map(outgoing).collect::<Vec<_>>(), [213; 8]);
     stop(node);
     let node = site.serve();
     wait_for_metric(address, SCORED, 8.0);
+    assert_eq!((0..8).map(outgoing).collect::<Vec<_>>(), [213; 8]);
+    // One call, and a score knows that it calls.
+    (0..8).for_each(|n| drop(verdict(address, "access", &centre(n))));
+    wait_for_scores(address);
     assert!((0..8).all(|n| is_refused(address, "access", &centre(n))));
     stop(node);
     // A day and an hour later, none of it counts.
