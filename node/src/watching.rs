@@ -27,8 +27,8 @@ use crate::query::{self, Found};
 use crate::store::keys::Keys;
 use crate::store::{now_ms, stand_back};
 
-use tail::{Noted, Ring};
-pub use tail::{Tail, is_callers_own, is_vouched_for};
+use tail::Noted;
+pub use tail::{Ring, Tail, is_callers_own, is_vouched_for};
 
 /// How often rings are looked into.
 const TICK: Duration = Duration::from_millis(20);
@@ -187,6 +187,7 @@ impl Watcher {
         let Some(watch) = &setup.watch else {
             // Switched off by a reload.
             self.scores.replace(&[], now_ms);
+            self.counts.scored.store(0, Ordering::Relaxed);
             self.questions.try_iter().for_each(drop);
             return;
         };
@@ -244,7 +245,7 @@ fn score_of(judged: &Judged) -> Option<Score> {
     Some(Score { number: number(judged.number)?, trunk: judged.trunk, behaviour })
 }
 
-/// Counts a call, but for one from abroad that shows a home number for which nobody vouched: its owner may be at home.
+/// Counts a call, but for one that shows a home number for which nobody vouched: its owner may not have called.
 fn see(live: &mut Live, setup: &Setup, call: Noted) {
     let is_home = |number| setup.policy.plan.standing(number).owner == Owner::Home;
     if call.is_doubtful && number(call.calling).is_none_or(is_home) {

@@ -7,8 +7,8 @@ use call::{Decided, Label, Reason, Rule, Treatment, TrunkClass, Verdict};
 use journal::Record;
 use numbering::Party;
 
-/// Calls that wait in a ring: 512 KiB a worker.
-const CALLS: usize = 1 << 14;
+/// Calls that wait in a ring: 2 MiB a worker.
+const CALLS: usize = 1 << 16;
 /// Words of a call: calling, called, when, by which trunk and how.
 const WORDS: usize = 4;
 const DOUBTFUL: u64 = 1 << 16;
@@ -21,7 +21,7 @@ pub struct Noted {
     pub called: u64,
     pub at_ms: i64,
     pub trunk: u16,
-    /// It came from abroad, and nobody vouched for a home number.
+    /// A home number may be another's.
     pub is_doubtful: bool,
 }
 
@@ -31,11 +31,11 @@ pub fn is_callers_own(verdict: &Verdict) -> bool {
     treatment != Treatment::Block || rule == Rule::R18 || reason == Reason::OnBlockList
 }
 
-/// Whether a home number that came from abroad is its caller's: its operator says so, or the trunk was brought in for it.
+/// Whether a home number is its caller's, as far as anybody can know: from abroad its operator says so, or the trunk was brought in
+/// for it; and no operator that was asked whether it made the call left it open.
 pub fn is_vouched_for(class: TrunkClass, verdict: &Verdict) -> bool {
-    !class.is_from_abroad()
-        || verdict.treatment == Treatment::Mark(Label::Verified)
-        || verdict.rule == Rule::R06
+    let is_known = verdict.treatment == Treatment::Mark(Label::Verified) || verdict.rule == Rule::R06;
+    verdict.rule != Rule::R15 && (is_known || !class.is_from_abroad())
 }
 
 fn integer(party: Party) -> Option<u64> {
