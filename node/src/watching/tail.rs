@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use call::{Decided, Label, Reason, Rule, Treatment, TrunkClass, Verdict};
 use journal::Record;
-use numbering::Party;
+use numbering::{Key, Party};
 
 /// Calls that wait in a ring: 2 MiB a worker.
 const CALLS: usize = 1 << 16;
-/// Words of a call: calling, called, when, by which trunk and how.
+/// Words of a call: calling and called as keys, when, by which trunk and how.
 const WORDS: usize = 4;
 const DOUBTFUL: u64 = 1 << 16;
 
@@ -38,8 +38,9 @@ pub fn is_vouched_for(class: TrunkClass, verdict: &Verdict) -> bool {
     verdict.rule != Rule::R15 && (is_known || !class.is_from_abroad())
 }
 
-fn integer(party: Party) -> Option<u64> {
-    party.number()?.key().integer()
+#[inline]
+fn key(party: Party) -> Option<u64> {
+    Some(party.number()?.key().0)
 }
 
 pub struct Ring {
@@ -61,7 +62,7 @@ impl Tail {
             Decided::ByNetworkNumber => call.calling,
             Decided::ByPresentationNumber => call.presentation,
         };
-        let (Some(calling), Some(called)) = (integer(judged), integer(call.called)) else { return true };
+        let (Some(calling), Some(called)) = (key(judged), key(call.called)) else { return true };
         if !is_callers_own(verdict) {
             return true;
         }
@@ -100,6 +101,8 @@ impl Ring {
             let start = (first.wrapping_add(n) & (CALLS - 1)) * WORDS;
             let [calling, called, at_ms, how] =
                 std::array::from_fn(|word| self.words[start + word].load(Ordering::Relaxed));
+            // Numbers alone are noted, and each has its integer.
+            let [calling, called] = [calling, called].map(|key| Key(key).integer().unwrap_or_default());
             let is_doubtful = how & DOUBTFUL != 0;
             each(Noted { calling, called, at_ms: at_ms as i64, trunk: how as u16, is_doubtful });
         }
@@ -109,7 +112,13 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
+    use numbering::Number;
+
     use super::*;
+
+    fn key(n: u64) -> u64 {
+        Number::from_digits((77_000_000_000 + n).to_string().as_bytes()).unwrap().key().0
+    }
 
     #[test]
     fn nothing_is_lost_or_torn_between_two_threads() {
@@ -117,14 +126,16 @@ mod tests {
         let writer = std::thread::spawn(move || {
             let mut dropped = 0u64;
             for n in 0..400_000u64 {
-                dropped += u64::from(!tail.0.push([n, n ^ 7, n, 3]));
+                dropped += u64::from(!tail.0.push([key(n), key(n ^ 7), n, 3]));
             }
             dropped
         });
         let (mut taken, mut last) = (0u64, None);
         let mut take = || {
             ring.take(|call| {
-                assert_eq!((call.called, call.at_ms as u64, call.trunk), (call.calling ^ 7, call.calling, 3));
+                let n = call.at_ms as u64;
+                let numbers = [n, n ^ 7].map(|n| 77_000_000_000 + n);
+                assert_eq!(([call.calling, call.called], call.trunk), (numbers, 3));
                 assert!(last.is_none_or(|last| last < call.calling) && !call.is_doubtful);
                 (taken, last) = (taken + 1, Some(call.calling));
             });
