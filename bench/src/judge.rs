@@ -45,6 +45,7 @@ pub fn trunks() -> Vec<Trunk> {
                 roaming_number_cap: None,
                 diverted_cap: None,
                 behaviour_threshold: 80,
+                place: 0,
             }
         })
         .collect()

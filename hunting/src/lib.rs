@@ -4,7 +4,7 @@
 //! of them in jobs that may run side by side; the model gives every row a probability and reasons.
 //!
 //! From call records, [`Sieve`] and [`Closer`] make the [`Behaviour`] of those who call much, and [`hunt`] finds alarms and
-//! [`Cluster`]s by named signals. No file, clock or thread: the node brings rows and runs jobs. docs/hunting.md tells the whole.
+//! [`Cluster`]s by named signals; [`Live`] does while calls last, in memory that does not grow. No file, clock or thread: the node brings rows and runs jobs. docs/hunting.md tells the whole.
 
 mod bins;
 mod calibration;
@@ -15,6 +15,7 @@ mod forest;
 mod graph;
 mod label;
 mod learn;
+mod live;
 mod measure;
 mod model;
 mod records;
@@ -26,6 +27,7 @@ pub use clusters::{Cluster, Suspect, Tie, hunt};
 pub use graph::{Graph, GraphDraft};
 pub use label::Labels;
 pub use learn::{Run, Task, Training};
+pub use live::{Judged, Live, Scale, Seen};
 pub use measure::{Report, average_precision, roc_auc};
 pub use model::{Model, Reason, Scored};
 pub use records::{Behaviour, CallRecord, Closer, Distinct, Few, Sieve};

@@ -6,6 +6,7 @@ mod exchange;
 mod faults;
 mod file;
 mod http;
+mod hunting;
 mod journal;
 mod lists;
 mod loans;
@@ -32,8 +33,9 @@ pub use casework::Casework;
 pub use citizens::{Faces, Page, Provider};
 pub use exchange::{Credential, Exchange, Member};
 pub use faults::{Fault, Faults};
-pub use file::{Allow, Hunting, Marks, UnknownSource, Way};
+pub use file::{Allow, Marks, UnknownSource, Way};
 pub use http::{Http, Who};
+pub use hunting::{Hunting, Watch};
 pub use journal::Journal;
 pub use lists::list_faults;
 pub use loans::{KZ as LOANS_KZ, Loans};
@@ -72,8 +74,8 @@ pub struct Setup {
     pub casework: Option<Arc<Casework>>,
     /// The member of the exchange behind each trunk, where one is named.
     pub senders: Vec<Option<MemberId>>,
-    /// The place of each trunk among the counters, which a running node keeps by name.
-    pub places: Vec<u16>,
+    /// How numbers are watched while they call; none: nobody watches.
+    pub watch: Option<Watch>,
 }
 
 impl Setup {
@@ -95,6 +97,11 @@ impl Setup {
             ),
             (case(self) != case(before), "casework.store, and a first [casework], count from the next start"),
             (self.nats != before.nats, "nats changes at the next start"),
+            (
+                self.watch.as_ref().map(|watch| watch.memory)
+                    != before.watch.as_ref().map(|watch| watch.memory),
+                "hunting.live and its memory-mb count from the next start",
+            ),
             (
                 exchange(self) != exchange(before),
                 "exchange.listen and exchange.open-calls, and a first [exchange], count from the next start",
@@ -127,7 +134,7 @@ impl Setup {
             loans: self.loans.clone(),
             casework: self.casework.clone(),
             senders: self.senders.clone(),
-            places: self.places.clone(),
+            watch: self.watch.clone(),
         }
     }
 
@@ -139,7 +146,7 @@ impl Setup {
     /// Where the calls of a trunk are counted.
     #[inline]
     pub fn place(&self, trunk: TrunkId) -> u16 {
-        self.places.get(usize::from(trunk.0)).copied().unwrap_or(crate::stats::UNKNOWN)
+        self.policy.trunks.get(usize::from(trunk.0)).map_or(crate::stats::UNKNOWN, |trunk| trunk.place)
     }
 }
 
@@ -367,7 +374,7 @@ impl<'a> Reader<'a> {
             senders,
             tracing,
             language: file.language,
-            places: (0..names.len()).map(|index| (index as u16).min(crate::stats::OTHERS)).collect(),
+            watch: self.watch(file.hunting.as_ref()),
             files: std::mem::take(&mut self.files),
         }
     }
@@ -438,7 +445,14 @@ impl<'a> Reader<'a> {
                 roaming_number_cap: None,
                 diverted_cap: None,
                 behaviour_threshold: 80,
+                place: (trunks.len() as u16).min(crate::stats::OTHERS),
             };
+            if let Some(above) = &row.behaviour_threshold {
+                trunk.behaviour_threshold = *above.get_ref();
+                if *above.get_ref() > 100 {
+                    self.faults.at(Some(above.span()), "behaviour-threshold is a score of 0 to 100");
+                }
+            }
             for (rule, cap) in &row.caps {
                 match (rule.as_str(), Cap::parse(cap.get_ref())) {
                     ("R01", Ok(cap)) => trunk.roaming_number_cap = Some(Arc::new(cap)),

@@ -6,6 +6,7 @@
 mod answer;
 mod aos;
 mod asked;
+mod behaviour;
 mod case;
 mod confirm;
 mod connection;
@@ -62,6 +63,7 @@ pub enum Route {
     CheckRequest,
     Locations,
     RoamingStatus,
+    Behaviour,
     Scorecard,
     /// Everything of [`loans`].
     Loans,
@@ -84,13 +86,14 @@ pub enum Route {
 }
 
 impl Route {
-    pub const ALL: [Route; 22] = [
+    pub const ALL: [Route; 23] = [
         Route::Screen,
         Route::Explain,
         Route::SaveRequest,
         Route::CheckRequest,
         Route::Locations,
         Route::RoamingStatus,
+        Route::Behaviour,
         Route::Scorecard,
         Route::Loans,
         Route::Token,
@@ -136,6 +139,7 @@ impl Route {
             Route::CheckRequest => "/aos/checkRequest",
             Route::Locations => "/v1/locations",
             Route::RoamingStatus => "/device-roaming-status/v1/retrieve",
+            Route::Behaviour => "/v1/behaviour",
             Route::Scorecard => "/v1/scorecard",
             Route::Loans => "/v1/loans",
             Route::Token => "/oauth2/token",
@@ -240,7 +244,7 @@ impl Desk {
         peer: IpAddr,
     ) -> Result<Answer, Problem> {
         if route == Route::Nothing {
-            let what = "ask /v1/screen, /v1/screen/explain, /aos/saveRequest, /aos/checkRequest, /v1/locations, /device-roaming-status/v1/retrieve, /v1/scorecard, /v1/loans, /v1/bans, /v1/signals, /v1/phones, /v1/references, /v1/case, /v1/stats, /confirm, /one-time-password-sms/v1, /oauth2/token, /healthz, /readyz, /metrics or /openapi.json";
+            let what = "ask /v1/screen, /v1/screen/explain, /aos/saveRequest, /aos/checkRequest, /v1/locations, /device-roaming-status/v1/retrieve, /v1/behaviour, /v1/scorecard, /v1/loans, /v1/bans, /v1/signals, /v1/phones, /v1/references, /v1/case, /v1/stats, /confirm, /one-time-password-sms/v1, /oauth2/token, /healthz, /readyz, /metrics or /openapi.json";
             return Err(Problem::new(Kind::NotFound, what));
         }
         match route {
@@ -271,6 +275,7 @@ impl Desk {
             }
             Route::Locations => self.locations(request, has_certificate).await,
             Route::RoamingStatus => Ok(self.roaming_status(request, has_certificate).await),
+            Route::Behaviour => self.behaviour(request, has_certificate).await,
             Route::Scorecard => {
                 self.asker(&self.setup().http, request.headers(), has_certificate)?;
                 Ok(plain("application/json", serde_json::to_vec(&self.watch.scores()).expect("plain values")))

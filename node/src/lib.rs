@@ -45,4 +45,5 @@ pub mod tls;
 pub mod traces;
 pub mod udp;
 pub mod verify;
+pub mod watching;
 pub mod worker;

@@ -21,6 +21,7 @@ use crate::nats;
 use crate::scorecard::{Counted, Score};
 use crate::stats::{BUCKETS, Described, OTHERS, Stats, TRUNKS, UNKNOWN, WorkerStats, bucket_ns};
 use crate::store::now_ms;
+use crate::watching::Watching;
 
 /// What is counted between operators, and the line to the thread that asks them.
 type Exchanging = (Arc<Counts>, Line);
@@ -36,6 +37,7 @@ pub struct Watch {
     scorecard: Arc<Counted>,
     nats: Option<Arc<nats::Counts>>,
     loans: Option<Arc<crate::loans::Counts>>,
+    watching: Option<Arc<Watching>>,
     loaded_ms: AtomicI64,
     reloads: AtomicU64,
     refused_reloads: AtomicU64,
@@ -63,6 +65,7 @@ impl Watch {
             scorecard,
             nats: None,
             loans,
+            watching: None,
             loaded_ms: AtomicI64::new(now_ms()),
             reloads: AtomicU64::new(0),
             refused_reloads: AtomicU64::new(0),
@@ -74,6 +77,15 @@ impl Watch {
     /// With what goes through NATS.
     pub fn with_nats(self, nats: Option<Arc<nats::Counts>>) -> Watch {
         Watch { nats, ..self }
+    }
+
+    /// With whoever watches numbers while they call.
+    pub fn with_watching(self, watching: Option<Arc<Watching>>) -> Watch {
+        Watch { watching, ..self }
+    }
+
+    pub fn watching(&self) -> Option<&Watching> {
+        self.watching.as_deref()
     }
 
     /// Another configuration is in force, or was refused.
@@ -155,6 +167,9 @@ impl Watch {
                     page.raw(name, &labels, value);
                 }
             }
+        }
+        if let Some(watching) = &self.watching {
+            watching.counts.write(&mut page);
         }
         process::write(&mut page);
         page.0
@@ -317,7 +332,7 @@ impl Places {
             });
             (known as u16).min(OTHERS)
         };
-        setup.places = setup.policy.trunks.iter().map(|trunk| place(&trunk.name)).collect();
+        setup.policy.trunks.iter_mut().for_each(|trunk| trunk.place = place(&trunk.name));
     }
 
     /// Every place with its name.

@@ -29,6 +29,7 @@ use crate::store::{Store, now_ms};
 use crate::stream::{self, StreamWorker};
 use crate::traces::Traces;
 use crate::udp;
+use crate::watching::Watching;
 use crate::worker::{Desk, Worker};
 
 /// How long a worker waits for a datagram before it looks whether it shall stop.
@@ -57,6 +58,8 @@ pub struct Node {
     loans: Option<Loans>,
     /// To the thread that has the register of cases.
     casework: Option<Register>,
+    /// Watches numbers while they call.
+    watching: Option<Arc<Watching>>,
     /// Ends after the workers, whose copies it sends.
     traces: Option<Traces>,
     /// Ends after the journal is sealed, which it sends.
@@ -78,6 +81,7 @@ impl Node {
         let has_proxy = setup.sip.proxy.is_some();
         let places = Arc::new(Places::default());
         places.take(&mut setup);
+        setup.policy.scores = setup.watch.as_ref().map(|_| Arc::default());
         let setup = Arc::new(ArcSwap::from_pointee(setup));
         let traces = match &setup.load().tracing {
             Some(tracing) => Some(Traces::start(tracing, setup.clone())?),
@@ -98,9 +102,11 @@ impl Node {
             line: None,
             loans: None,
             casework: None,
+            watching: None,
             traces,
             nats: None,
         };
+        node.start_watching()?;
         node.start_loans()?;
         node.start_casework()?;
         let open = |setup| exchange::open(setup, node.counts.clone());
@@ -162,6 +168,16 @@ impl Node {
         Ok(node)
     }
 
+    /// Comes before every worker: each has an end of its own to it.
+    fn start_watching(&mut self) -> io::Result<()> {
+        if let Some(watch) = &self.setup().watch {
+            let (watching, thread) = Watching::start(watch, self.setup.clone(), self.stop.clone(), log)?;
+            self.watching = Some(Arc::new(watching));
+            self.threads.push(thread);
+        }
+        Ok(())
+    }
+
     /// Comes before every worker: they note who was called by whom for it.
     fn start_loans(&mut self) -> io::Result<()> {
         let setup = self.setup();
@@ -212,7 +228,8 @@ impl Node {
             (exchange, self.loans.as_ref().map(|loans| loans.counts.clone())),
             self.scorecard.clone(),
         )
-        .with_nats(self.nats.as_ref().map(nats::Line::counts));
+        .with_nats(self.nats.as_ref().map(nats::Line::counts))
+        .with_watching(self.watching.clone());
         let watch = Arc::new(watch);
         self.watch = Some(watch.clone());
         self.threads.extend(server.start(
@@ -237,6 +254,7 @@ impl Node {
     fn counters(&mut self, door: &'static str) -> Arc<WorkerStats> {
         let mut stats = WorkerStats::of(door);
         stats.tracer = self.traces.as_ref().map(Traces::tracer);
+        stats.tail = self.watching.as_ref().map(|watching| watching.tail());
         let stats = Arc::new(stats);
         self.stats.0.push(stats.clone());
         stats
@@ -262,7 +280,7 @@ impl Node {
     pub fn swap(&self, mut setup: Setup) {
         self.places.take(&mut setup);
         let before = self.setup();
-        setup.policy.inherit_caps(&before.policy);
+        setup.policy.inherit(&before.policy);
         if let (Some(proxy), Some(before)) = (&setup.sip.proxy, &before.sip.proxy) {
             proxy.inherit(before);
         }

@@ -9,6 +9,7 @@ use call::{Reason, Rule, Treatment};
 use journal::Record;
 
 use crate::traces::{Origin, Tracer};
+use crate::watching::Tail;
 
 /// A counter with one writer: no locked instruction.
 #[derive(Default)]
@@ -54,6 +55,8 @@ macro_rules! counters {
             pub took_ns: Counter,
             /// Takes copies of sampled calls; none where no traces are wanted.
             pub tracer: Option<Tracer>,
+            /// Takes copies of calls; none where nobody watches numbers.
+            pub tail: Option<Tail>,
             $($(#[doc = $help])+ pub $field: Counter,)*
         }
 
@@ -71,6 +74,7 @@ macro_rules! counters {
                     would_block: Counter::default(),
                     took_ns: Counter::default(),
                     tracer: None,
+                    tail: None,
                     $($field: Counter::default(),)*
                 }
             }
@@ -129,6 +133,8 @@ counters! {
     handshakes_failed = "qalqan_http_handshakes_failed_total";
     /// Sampled calls that the queue of traces had no room for.
     traces_dropped = "qalqan_traces_dropped_total";
+    /// Calls that whoever watches numbers did not see, because too many waited.
+    unseen = "qalqan_behaviour_unseen_calls_total";
 }
 
 /// Trunks that are counted by name; the last two places are kept for those that have none here.
@@ -184,6 +190,11 @@ impl WorkerStats {
     #[inline]
     pub fn screened(&self, place: u16, record: &Record) {
         let verdict = &record.verdict;
+        if let Some(tail) = &self.tail
+            && !tail.note(place, record)
+        {
+            self.unseen.add(1);
+        }
         self.calls.add(1);
         self.verdicts.at(place, verdict.rule, verdict.treatment).add(1);
         if verdict.reason == Reason::OnBlockList {

@@ -2,6 +2,7 @@
 //!
 //! Several files in one program: linking one takes longer than running most.
 
+mod behaviour;
 mod exchange;
 mod exchange_bad;
 mod exchange_forged;

@@ -23,7 +23,7 @@ fn read(path: &str) -> String {
 fn busy() -> (Site, std::net::SocketAddr, rig::Node) {
     let (site, address) = site(
         "[trunk.watched]\nclass = \"international\"\n[trunk.watched.rules]\nall = \"monitor\"\n\
-                                [lists]\nblock = \"block.csv\"\n",
+                                [lists]\nblock = \"block.csv\"\n[hunting.live]\nmemory-mb = 8\n",
     );
     site.write("block.csv", "number,owner,expires,note\n+14155550199,ops,,\n");
     let node = site.serve();

@@ -190,7 +190,18 @@ impl Facts for Witness<'_> {
     }
 
     fn behaviour(&self, number: Number) -> Fact<Behaviour> {
-        self.local.behaviour(number)
+        let fact = self.local.behaviour(number);
+        if let Fact::Known(Behaviour { score, signals }) = fact {
+            let above = self.local.behaviour_threshold();
+            let of = |key, figure: u8| Found::Named(key, figure.to_string());
+            let found = vec![
+                Found::Text(score.to_string()),
+                of("kinds-of-evidence", signals),
+                of("blocks-above", above),
+            ];
+            self.saw("behaviour-score-of", number, found);
+        }
+        fact
     }
 
     fn behaviour_threshold(&self) -> u8 {

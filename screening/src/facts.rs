@@ -175,8 +175,12 @@ impl Facts for LocalFacts<'_> {
     }
 
     #[inline]
-    fn behaviour(&self, _number: Number) -> Fact<Behaviour> {
-        Fact::Unknown(Unknown::NoExchange)
+    fn behaviour(&self, number: Number) -> Fact<Behaviour> {
+        let scores = self.policy.scores.as_ref();
+        match scores.and_then(|scores| scores.of(number, self.trunk.place, self.time_ms)) {
+            Some(behaviour) => Fact::Known(behaviour),
+            None => Fact::Unknown(Unknown::NoSuchNumber),
+        }
     }
 
     #[inline]

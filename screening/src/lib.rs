@@ -10,10 +10,12 @@ mod explain;
 mod facts;
 mod intake;
 mod policy;
+mod scores;
 mod screening;
 
 pub use cap::{Cap, CapError};
 pub use explain::{Found, Observation};
 pub use intake::Fields;
 pub use policy::{Basis, Exchange, ListName, Lists, Policy, Trunk};
+pub use scores::{Score, Scores};
 pub use screening::{Screening, screen};

@@ -10,7 +10,7 @@ use rules::Modes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::Cap;
+use crate::{Cap, Scores};
 
 /// What calls are judged by. A new configuration or list makes a new one.
 pub struct Policy {
@@ -21,6 +21,8 @@ pub struct Policy {
     pub(crate) atlas: Atlas,
     /// None where this node asks no other operator.
     pub exchange: Option<Exchange>,
+    /// What is thought of numbers that call, where somebody watches; none: nobody does.
+    pub scores: Option<Arc<Scores>>,
     basis: Basis,
     basis_id: u64,
 }
@@ -39,6 +41,8 @@ pub struct Trunk {
     pub diverted_cap: Option<Arc<Cap>>,
     /// The behaviour score above which R18 blocks, 0 to 100.
     pub behaviour_threshold: u8,
+    /// Its place among trunks, where a running node counts its calls; kept by name.
+    pub place: u16,
 }
 
 /// How other operators are asked.
@@ -177,7 +181,8 @@ impl Policy {
             }
         }
         let atlas = Atlas::default();
-        let mut policy = Policy { plan, trunks, lists, atlas, exchange: None, basis, basis_id: 0 };
+        let mut policy =
+            Policy { plan, trunks, lists, atlas, exchange: None, scores: None, basis, basis_id: 0 };
         policy.note_lists();
         policy
     }
@@ -212,6 +217,7 @@ impl Policy {
             lists: self.lists.clone(),
             atlas: Atlas::default(),
             exchange: self.exchange,
+            scores: self.scores.clone(),
             basis: self.basis.clone(),
             basis_id: 0,
         };
@@ -264,8 +270,10 @@ impl Policy {
         [calling, called]
     }
 
-    /// Lets caps go on counting where those of the policy before left off: a reload opens no gate.
-    pub fn inherit_caps(&self, before: &Policy) {
+    /// Lets caps go on counting where those of the policy before left off, and keeps what is thought of numbers: a reload opens
+    /// no gate.
+    pub fn inherit(&mut self, before: &Policy) {
+        self.scores = before.scores.clone();
         for trunk in &self.trunks {
             let Some(old) = before.trunk_named(&trunk.name).map(|id| before.trunk(id)) else { continue };
             let pairs = [

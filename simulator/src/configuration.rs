@@ -113,6 +113,7 @@ pub(crate) fn policy(
             roaming_number_cap: cap(0),
             diverted_cap: cap(1),
             behaviour_threshold: BEHAVIOUR_THRESHOLD,
+            place: 0,
         }
     });
     let version = |text: &str| Version::of(text.as_bytes()).to_string();

@@ -11,6 +11,7 @@ use toml::Spanned;
 use super::casework::CaseworkTable;
 use super::exchange::{ExchangeTable, MemberTable};
 use super::http::HttpTable;
+use super::hunting::Hunting;
 use super::journal::JournalTable;
 use super::loans::LoansTable;
 use super::nats::NatsTable;
@@ -42,7 +43,7 @@ pub struct ConfigFile {
     pub roaming: Option<Spanned<RoamingTable>>,
     pub loans: Option<LoansTable>,
     pub casework: Option<CaseworkTable>,
-    /// For `qalqan hunt`; its clock is the register's too.
+    /// For `qalqan hunt` and for watching calls; its clock is the register's too.
     pub hunting: Option<Hunting>,
     #[serde(default)]
     pub member: BTreeMap<String, Spanned<MemberTable>>,
@@ -52,15 +53,6 @@ pub struct ConfigFile {
     pub lists: BTreeMap<ListName, Spanned<PathBuf>>,
     #[serde(default)]
     pub trunk: BTreeMap<String, TrunkTable>,
-}
-
-/// Thresholds of signals in call records, and the clock that days and hours are of.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Hunting {
-    /// Minutes east of UTC.
-    pub utc_offset_min: i32,
-    pub thresholds: hunting::Thresholds,
 }
 
 #[derive(Deserialize)]
@@ -79,6 +71,8 @@ pub struct TrunkTable {
     pub rules: Modes,
     #[serde(default)]
     pub caps: BTreeMap<String, Spanned<String>>,
+    /// The behaviour score above which R18 blocks.
+    pub behaviour_threshold: Option<Spanned<u8>>,
 }
 
 #[derive(Deserialize)]

@@ -16,6 +16,7 @@ use utoipa::{Modify, OpenApi, PartialSchema, ToSchema};
 use super::answer::{Answer, Explained};
 use super::aos::{AosAnswer, AosCall};
 use super::asked::{AskedCall, CALLS};
+use super::behaviour::{BehaviourAnswer, BehaviourQuestion};
 use super::problem::ProblemBody;
 use super::ready::Readiness;
 use crate::scorecard::Score;
@@ -36,7 +37,7 @@ pub fn openapi() -> &'static str {
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     paths(
-        screen, explain, save_request, check_request, locations, roaming_status, scorecard, healthz, readyz, metrics, description,
+        screen, explain, save_request, check_request, locations, roaming_status, behaviour, scorecard, healthz, readyz, metrics, description,
         loans::open_loan, loans::see_loan, loans::send_code, loans::confirm_loan, loans::consent_loan, loans::cancel_loan, loans::make_link, loans::keep_reference, loans::drop_reference,
         loans::loan_document, loans::loan_keys, loans::set_ban, loans::lift_ban, loans::see_ban, loans::scam_signal,
         loans::phone_changed, loans::access_token,
@@ -261,6 +262,29 @@ struct Located {
     security(("bearer" = []), ("api_key" = []))
 )]
 fn roaming_status() {}
+
+/// What is thought of a number that calls, and by which signals
+///
+/// Each look is written down beside the journal.
+#[utoipa::path(
+    post,
+    path = "/v1/behaviour",
+    request_body(content = BehaviourQuestion, content_type = "application/json"),
+    responses(
+        (status = 200, description = "Its score by each trunk, with figures and thresholds", body = BehaviourAnswer, content_type = "application/json"),
+        (status = 400, description = "No JSON", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "No key, a wrong or an expired one", body = ProblemBody, content_type = "application/problem+json",
+         headers(("WWW-Authenticate" = String, description = "Bearer"))),
+        (status = 403, description = "This node watches no numbers", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 408, description = "The body came too slowly", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too long", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not said to be JSON", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "JSON, but no number", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "The look cannot be written down, or the node is stopping", body = ProblemBody, content_type = "application/problem+json")
+    ),
+    security(("bearer" = []), ("api_key" = []))
+)]
+fn behaviour() {}
 
 /// What each trunk handed over by day, and what the share of spoofed calls suggests
 #[utoipa::path(

@@ -6,7 +6,7 @@ mod lines;
 
 use std::path::{Path, PathBuf};
 
-use call::{Decided, Reason, Rule, Treatment, Verdict};
+use call::Decided;
 use hunting::CallRecord;
 use journal::{NumbersKey, Shown};
 use numbering::Plan;
@@ -14,6 +14,7 @@ use numbering::Plan;
 use super::fields::{Cell, DIALLING, integer, name, number, of_party, start_ms, telephone, truth};
 use crate::query::{self, Found as Screened};
 use crate::records::{Form, Progress, Recording};
+use crate::watching::is_callers_own;
 
 /// The columns of call records. `time` may stand for `start`, as in files for replay and in segments of the journal.
 pub const COLUMNS: [&str; 10] =
@@ -153,14 +154,12 @@ impl<'i> Intake<'i> {
     /// what we did, not what the caller did.
     fn take_screened(&mut self, call: &Screened) -> Result<(), &'static str> {
         let Some(start_ms) = self.in_time(Some(call.time_ms)) else { return Ok(()) };
-        let Verdict { treatment, rule, reason, decided, .. } = call.verdict;
-        let is_own = rule == Rule::R18 || reason == Reason::OnBlockList;
-        if treatment == Treatment::Block && !is_own {
+        if !is_callers_own(&call.verdict) {
             self.found.forged += 1;
             return Ok(());
         }
         let [calling, presentation, called, _] = &call.numbers;
-        let judged = match decided {
+        let judged = match call.verdict.decided {
             Decided::ByNetworkNumber => calling,
             Decided::ByPresentationNumber => presentation,
         };
