@@ -1,6 +1,8 @@
 //! What is asked of the register, as bodies say it.
 
-use ::casework::{FactKind, IdentifierKind, ItemKind, PersonKind, Proceedings};
+use std::collections::BTreeSet;
+
+use ::casework::{FactKind, IdentifierKind, ItemKind, Node, PersonKind, Proceedings};
 use hyper::body::Bytes;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -21,6 +23,8 @@ pub enum Command {
     Search(FactSearch),
     Fact(i64),
     Links(i64),
+    /// Those between cases of a package.
+    LinksAmong(i64, BTreeSet<Node>),
     ChangeState(i64, StateChange),
     Recover(i64, RecoveredSum),
     Assign(i64, Assignment),

@@ -1,8 +1,8 @@
 //! Links and groups as they are asked for, cuts and groups as persons decide them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use ::casework::{Act, Identifier, Node, Place, Right, Shared, propose};
+use ::casework::{Act, Identifier, Link, Node, Place, Right, Shared, propose};
 use serde_json::{Value as Json, json};
 use sqlx::Row;
 
@@ -103,14 +103,35 @@ impl Round<'_> {
         let index = self.index().await?;
         let links = index.links.of(Node::Fact(id));
         let (seen, others): (Vec<_>, Vec<_>) = links.iter().partition(|link| self.may_see(&index, link.to));
-        let shared = seen.iter().take(MOST).flat_map(|link| &link.shared);
-        let clear = self.clear(shared.map(|one| &one.identifier)).await?;
+        let seen: Vec<&Link> = seen.into_iter().take(MOST).collect();
         let ids = seen.iter().filter_map(|link| match link.to {
             Node::Fact(id) => Some(id),
             Node::Person(_) => None,
         });
         let facts: HashMap<i64, FactRow> =
-            self.unit.facts(ids.take(MOST)).await?.into_iter().map(|fact| (fact.id, fact)).collect();
+            self.unit.facts(ids).await?.into_iter().map(|fact| (fact.id, fact)).collect();
+        let told = self.told_links(&seen, |to| match to {
+            Node::Fact(id) => facts.get(&id).map_or(Json::Null, FactRow::shown),
+            Node::Person(id) => json!({"id": id}),
+        });
+        Ok((200, json!({"links": told.await?, "elsewhere": others.len()})))
+    }
+
+    /// Links of a fact to these cases, which the client sees anyway; the rest are counted.
+    pub(super) async fn links_among(&mut self, id: i64, nodes: &BTreeSet<Node>) -> Done<(u16, Json)> {
+        self.fact(Act::SeeLinks, id).await?;
+        let index = self.index().await?;
+        let links = index.links.of(Node::Fact(id));
+        let is_among = |link: &&Link| nodes.contains(&link.to) && self.may_see(&index, link.to);
+        let (within, others): (Vec<_>, Vec<_>) = links.iter().partition(is_among);
+        let told = self.told_links(&within, |to| json!(node_name(to).1)).await?;
+        Ok((200, json!({"within": told, "elsewhere": others.len()})))
+    }
+
+    /// Links with what is shared; each is a look.
+    async fn told_links(&mut self, links: &[&Link], to: impl Fn(Node) -> Json) -> Done<Vec<Json>> {
+        let shared = links.iter().flat_map(|link| &link.shared);
+        let clear = self.clear(shared.map(|one| &one.identifier)).await?;
         let why = |one: &Shared| {
             let mut why = clear.get(&id_of(&one.identifier)).map_or(Json::Null, shown);
             why["holders"] = json!(one.holders);
@@ -118,16 +139,12 @@ impl Round<'_> {
             why
         };
         let mut told = Vec::new();
-        for link in seen.iter().take(MOST) {
-            let to = match link.to {
-                Node::Fact(id) => facts.get(&id).map_or(Json::Null, FactRow::shown),
-                Node::Person(id) => json!({"id": id}),
-            };
+        for link in links {
             self.saw(Act::SeeLinks, subject(link.to));
-            told.push(json!({node_name(link.to).0: to, "bits": bits(link.bits),
+            told.push(json!({node_name(link.to).0: to(link.to), "bits": bits(link.bits),
                              "shared": link.shared.iter().map(why).collect::<Vec<_>>()}));
         }
-        Ok((200, json!({"links": told, "elsewhere": others.len()})))
+        Ok(told)
     }
 
     /// Where a case belongs, if it is there.

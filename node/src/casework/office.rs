@@ -181,6 +181,7 @@ impl<'r> Round<'r> {
             Command::Search(search) => self.search(search).await,
             Command::Fact(id) => self.see_fact(*id).await,
             Command::Links(id) => self.links(*id).await,
+            Command::LinksAmong(id, nodes) => self.links_among(*id, nodes).await,
             Command::ChangeState(id, change) => self.change_state(*id, change).await,
             Command::Recover(id, sum) => self.recover(*id, sum).await,
             Command::Assign(id, assignment) => self.assign(*id, assignment).await,
@@ -236,6 +237,7 @@ impl Command {
             Command::Search(_)
                 | Command::Fact(_)
                 | Command::Links(_)
+                | Command::LinksAmong(..)
                 | Command::Groups
                 | Command::Person(_)
                 | Command::SearchPersons(_)

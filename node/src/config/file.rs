@@ -11,7 +11,7 @@ use toml::Spanned;
 use super::casework::CaseworkTable;
 use super::exchange::{ExchangeTable, MemberTable};
 use super::http::HttpTable;
-use super::journal::JournalTable;
+use super::journal::{EvidenceTable, JournalTable};
 use super::loans::LoansTable;
 use super::nats::NatsTable;
 use super::roaming::RoamingTable;
@@ -34,6 +34,8 @@ pub struct ConfigFile {
     pub sip: SipTable,
     #[serde(default)]
     pub journal: JournalTable,
+    #[serde(default)]
+    pub evidence: EvidenceTable,
     #[serde(default)]
     pub http: HttpTable,
     pub tracing: Option<TracingTable>,
