@@ -36,6 +36,7 @@ pub struct Watch {
     scorecard: Arc<Counted>,
     nats: Option<Arc<nats::Counts>>,
     loans: Option<Arc<crate::loans::Counts>>,
+    casework: Option<Arc<crate::casework::Counts>>,
     loaded_ms: AtomicI64,
     reloads: AtomicU64,
     refused_reloads: AtomicU64,
@@ -63,6 +64,7 @@ impl Watch {
             scorecard,
             nats: None,
             loans,
+            casework: None,
             loaded_ms: AtomicI64::new(now_ms()),
             reloads: AtomicU64::new(0),
             refused_reloads: AtomicU64::new(0),
@@ -74,6 +76,10 @@ impl Watch {
     /// With what goes through NATS.
     pub fn with_nats(self, nats: Option<Arc<nats::Counts>>) -> Watch {
         Watch { nats, ..self }
+    }
+
+    pub fn with_casework(self, casework: Option<Arc<crate::casework::Counts>>) -> Watch {
+        Watch { casework, ..self }
     }
 
     /// Another configuration is in force, or was refused.
@@ -154,6 +160,16 @@ impl Watch {
                     }
                     page.raw(name, &labels, value);
                 }
+            }
+        }
+        if let Some(casework) = &self.casework {
+            let mut named = "";
+            for (name, kind, labels, help, value) in casework.described() {
+                if name != named {
+                    page.head(name, kind, help);
+                    named = name;
+                }
+                page.raw(name, &labels, value);
             }
         }
         process::write(&mut page);

@@ -212,7 +212,8 @@ impl Node {
             (exchange, self.loans.as_ref().map(|loans| loans.counts.clone())),
             self.scorecard.clone(),
         )
-        .with_nats(self.nats.as_ref().map(nats::Line::counts));
+        .with_nats(self.nats.as_ref().map(nats::Line::counts))
+        .with_casework(self.casework.as_ref().map(|register| register.counts.clone()));
         let watch = Arc::new(watch);
         self.watch = Some(watch.clone());
         self.threads.extend(server.start(

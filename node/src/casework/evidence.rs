@@ -64,6 +64,7 @@ pub async fn cases(setup: Arc<Setup>, who: &str, asked: Cases) -> Result<Vec<(St
         store,
         log: |line| eprintln!("{line}"),
         index: Default::default(),
+        counts: Default::default(),
     };
     let ask = async |name: &str, command| -> Result<Json, String> {
         let asked = Asked { client: client.clone(), repeats: None, command };
@@ -74,12 +75,8 @@ pub async fn cases(setup: Arc<Setup>, who: &str, asked: Cases) -> Result<Vec<(St
     let mut cases = Vec::new();
     let (mut facts, mut persons) = (asked.facts, asked.persons);
     if !asked.groups.is_empty() {
-        let all = ask("groups", Command::Groups).await?;
         for id in asked.groups {
-            let group = all["confirmed"].as_array().into_iter().flatten().find(|group| group["id"] == id);
-            let mut group = group
-                .cloned()
-                .ok_or_else(|| format!("group {id}: no confirmed group that you may see has this id"))?;
+            let mut group = ask(&format!("group {id}"), Command::Group(id)).await?;
             let ids = |name: &str| group[name].as_array().into_iter().flatten().filter_map(Json::as_i64);
             facts.extend(ids("facts"));
             persons.extend(ids("persons"));

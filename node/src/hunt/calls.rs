@@ -56,6 +56,8 @@ pub struct Found {
     pub forged: u64,
     /// Columns that no file had.
     pub missing: Vec<&'static str>,
+    /// Of trunks and cells, with their numbers in records.
+    pub names: HashMap<String, u32>,
 }
 
 /// What is read, and how.
@@ -96,7 +98,6 @@ enum Cell<'c> {
 struct Intake<'i> {
     source: &'i Source<'i>,
     dialling: Dialling,
-    names: HashMap<String, u32>,
     found: Found,
 }
 
@@ -114,11 +115,11 @@ impl Intake<'_> {
         match cell {
             Cell::None | Cell::Text("") => None,
             Cell::Integer(value) => Some(*value as u32),
-            Cell::Text(text) => match self.names.get(*text) {
+            Cell::Text(text) => match self.found.names.get(*text) {
                 Some(name) => Some(*name),
                 None => {
-                    let name = self.names.len() as u32;
-                    self.names.insert((*text).to_owned(), name);
+                    let name = self.found.names.len() as u32;
+                    self.found.names.insert((*text).to_owned(), name);
                     Some(name)
                 }
             },
@@ -274,7 +275,6 @@ impl Source<'_> {
         let mut intake = Intake {
             source: self,
             dialling: Dialling { national: true, international_prefixes: Vec::new() },
-            names: HashMap::new(),
             found: Found::default(),
         };
         let mut had = [false; COLUMNS.len()];

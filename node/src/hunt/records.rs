@@ -98,7 +98,8 @@ pub fn hunt(args: &RecordsArgs, out: &mut impl Write) -> Result<(), String> {
         })?;
     }
     if let Some(path) = &args.out {
-        found::write(&clusters, path)
+        let trunks = found.names.iter().map(|(name, trunk)| (u64::from(*trunk), name.clone())).collect();
+        found::write(&clusters, &trunks, path)
             .map_err(|error| format!("{}: {}", path.display(), explain_io(&error)))?;
     }
     print(&clusters, args.top, out).map_err(|error| error.to_string())?;
