@@ -38,6 +38,10 @@ lending::names! {
         Report = "report",
         SeeReport = "see-report",
         CheckReport = "check-report",
+        ImportCentres = "import-centres",
+        SeeCentre = "see-centre",
+        /// Confirm a call centre, or dismiss it.
+        JudgeCentre = "judge-centre",
         ConfirmIdentifier = "confirm-identifier",
         SeeConfirmed = "see-confirmed",
         SeeLooks = "see-looks",

@@ -2,11 +2,12 @@
 //!
 //! An [`Identifier`] is one thing however it was written. [`import`] reads a file of facts whole or not at all. [`Links`] tells
 //! which facts and persons belong together, and why; [`propose`] what of that no person has confirmed. [`Reader::may`] says who may
-//! see what, [`Custody`] who had a seized thing, [`WorkDays`] when a term ends,
+//! see what, [`FoundCentre`] is what hunting takes for a call centre, [`Custody`] who had a seized thing, [`WorkDays`] when a term ends,
 //! [`Figure`] what the facts of a period come to. No I/O: whoever keeps the register is above.
 
 mod access;
 mod called;
+mod centre;
 mod custody;
 mod fact;
 mod groups;
@@ -18,6 +19,7 @@ mod workdays;
 
 pub use access::{Act, Place, Reader, Right, Role, Units};
 pub use called::{CalledVictims, Suspicion};
+pub use centre::{CentreState, CentreTold, FoundCentre, known_as, read_centres};
 pub use custody::{Custody, CustodyFault, HandOver, ItemKind, Seizure};
 pub use fact::{Fact, FactKind, PersonKind, Proceedings};
 pub use groups::{Confirmed, Proposal, propose};

@@ -21,6 +21,8 @@ lending::names! {
         /// The facts of the confirmed group that has most.
         LargestGroup = "largest-group",
         Seizures = "seizures",
+        /// Call centres that a person confirmed.
+        CallCentres = "call-centres",
         /// Of operators, banks and the police, about a number or a drop.
         Reports = "reports",
         /// Calls that were judged.

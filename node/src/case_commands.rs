@@ -3,8 +3,9 @@
 mod register;
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -20,7 +21,7 @@ use crate::config::{self, Origin, explain_io};
 use crate::hunt::calls::{Look, Source, mapping};
 use crate::progress::Bar;
 use crate::store::now_ms;
-use register::{ClientArgs, ImportArgs, KeyArgs, LooksArgs};
+use register::{CentresArgs, ClientArgs, ImportArgs, KeyArgs, LooksArgs};
 
 #[derive(Subcommand)]
 pub enum CaseCommand {
@@ -34,10 +35,19 @@ pub enum CaseCommand {
     Client(ClientArgs),
     /// Take facts of fraud into the register, whole or not at all; a node may run meanwhile
     Import(ImportArgs),
+    /// Take call centres that hunt found into the register; one that is known grows
+    #[command(subcommand)]
+    Centres(CentresCommand),
     /// Seal again, under the key in force, what is sealed under older ones; nodes may run meanwhile
     RotateKeys,
     /// Show who looked at what in the register, and who was refused
     Looks(LooksArgs),
+}
+
+#[derive(Subcommand)]
+pub enum CentresCommand {
+    /// JSON lines as `hunt --out` or `case called --out` wrote them, whole or not at all; a node may run meanwhile
+    Import(CentresArgs),
 }
 
 #[derive(Args)]
@@ -72,6 +82,9 @@ pub struct CalledArgs {
     /// What `qalqan hunt --out` found, as JSON lines: the numbers of a cluster are looked at together
     #[arg(long, value_name = "FILE")]
     clusters: Option<PathBuf>,
+    /// Where the clusters go again, each with the numbers of facts whose victims it called: for `case centres import`
+    #[arg(long, value_name = "FILE", requires = "clusters")]
+    out: Option<PathBuf>,
     /// Only calls so many hours before a fact
     #[arg(long, value_name = "HOURS", default_value_t = 72)]
     within: u32,
@@ -90,6 +103,7 @@ pub fn run(command: &CaseCommand, origin: &Origin, out: &mut impl Write) -> Resu
         CaseCommand::Key(args) => register::key(args, out),
         CaseCommand::Client(args) => register::client(args, out),
         CaseCommand::Import(args) => register::import(args, origin, out),
+        CaseCommand::Centres(CentresCommand::Import(args)) => register::import_found(args, origin, out),
         CaseCommand::RotateKeys => register::rotate_keys(origin, out),
         CaseCommand::Looks(args) => register::who_looked(args, origin, out),
     }
@@ -203,12 +217,29 @@ fn called(args: &CalledArgs, origin: &Origin, out: &mut impl Write) -> Result<()
     let found = source.read(&mut bar, &Look::at_all(&[], &look))?;
     bar.clear();
     let ranked = shared.into_inner().expect("no panic inside").ranked(2);
+    if let Some(path) = &args.out {
+        let suspected = |cluster: &Cluster| {
+            let sure =
+                |one: &&::casework::Suspicion| one.number == cluster.numbers[0] && one.bits >= SURE_BITS;
+            ranked.iter().find(sure)
+        };
+        let lines = clusters.iter().map(|cluster| {
+            let mut line = cluster.line.clone();
+            let called = suspected(cluster).map(|one| one.facts.iter());
+            let called = called.into_iter().flatten().map(|fact| facts[*fact as usize].number.as_str());
+            line["called"] = called.collect();
+            format!("{line}\n")
+        });
+        write_private(path, &lines.collect::<String>())?;
+    }
     let sure = ranked.iter().filter(|suspicion| suspicion.bits >= SURE_BITS).count();
     let written = (|| {
         for suspicion in ranked.iter().take(args.top.min(sure)) {
             let cluster = clusters.iter().find(|cluster| cluster.numbers[0] == suspicion.number);
             let who = match cluster {
-                Some(Cluster { cluster, numbers }) => format!("cluster {cluster}, {} numbers", numbers.len()),
+                Some(Cluster { cluster, numbers, .. }) => {
+                    format!("cluster {cluster}, {} numbers", numbers.len())
+                }
                 None => suspicion.number.to_string(),
             };
             writeln!(
@@ -234,6 +265,16 @@ struct Cluster {
     cluster: u64,
     /// At least one.
     numbers: Vec<Number>,
+    /// As hunt wrote it.
+    line: serde_json::Value,
+}
+
+/// Whole numbers are nobody else's to read.
+fn write_private(path: &Path, text: &str) -> Result<(), String> {
+    let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    opened
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|error| format!("{}: {}", path.display(), explain_io(&error)))
 }
 
 fn clusters(path: &Path) -> Result<Vec<Cluster>, String> {
@@ -254,11 +295,12 @@ fn clusters(path: &Path) -> Result<Vec<Cluster>, String> {
             format!("{shown}: line {}: {what}: give what hunt --out wrote", n + 1)
         };
         let Line { cluster, numbers } = serde_json::from_str(line).map_err(|error| at(&error))?;
+        let line = serde_json::from_str(line).map_err(|error| at(&error))?;
         let read =
             |suspect: &Suspect| Number::parse(&suspect.number).map_err(|_| at(&"a number that is none"));
         let numbers = numbers.iter().map(read).collect::<Result<Vec<Number>, String>>()?;
         if !numbers.is_empty() {
-            clusters.push(Cluster { cluster, numbers });
+            clusters.push(Cluster { cluster, numbers, line });
         }
     }
     Ok(clusters)

@@ -3,8 +3,10 @@
 //! One thread with a runtime of its own has the store. HTTP workers reach it by [`Register::ask`].
 
 pub mod asked;
+mod centres;
 mod clients;
 mod confirmed;
+mod counts;
 mod events;
 mod evidence;
 mod facts;
@@ -22,6 +24,7 @@ mod rotation;
 mod seizures;
 mod statistics;
 mod store;
+mod undone;
 
 use std::io;
 use std::rc::Rc;
@@ -39,8 +42,10 @@ use crate::http::{Kind, Problem};
 use crate::loans::Suspects;
 
 pub use asked::{Asked, Command};
+pub use centres::{CentresImported, import_centres};
 pub use clients::{Client, Clients, SCOPE, add as add_client};
 pub use confirmed::Confirmation;
+pub use counts::Counts;
 pub use evidence::{Cases, cases};
 pub use feed::FED;
 pub use import::{Imported, import_file};
@@ -54,6 +59,8 @@ use office::Office;
 /// Requests that may wait for the thread.
 const JOBS: usize = 256;
 const TICK: Duration = Duration::from_millis(100);
+/// How often what `/metrics` says of the register is counted.
+const COUNT_EVERY: Duration = Duration::from_secs(15);
 /// How often answers that nobody repeats any more are looked for.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
 
@@ -65,6 +72,7 @@ pub type Reply = Result<(u16, String), Problem>;
 pub struct Register {
     jobs: mpsc::Sender<(Asked, oneshot::Sender<Reply>)>,
     waiting: Waiting,
+    pub counts: Arc<Counts>,
 }
 
 impl Register {
@@ -84,11 +92,13 @@ impl Register {
         let (jobs, asked) = mpsc::channel(JOBS);
         let waiting = Waiting::default();
         let feed = Feed::new(waiting.clone(), suspects);
+        let counts = Arc::new(Counts::default());
+        let register = Register { jobs, waiting, counts: counts.clone() };
         let thread = std::thread::Builder::new().name("casework".to_owned()).spawn(move || {
-            let office = Office { setup, store, log, index: Default::default() };
+            let office = Office { setup, store, log, index: Default::default(), counts };
             LocalSet::new().block_on(&runtime, run(Rc::new(office), feed, asked, stop));
         })?;
-        Ok((Register { jobs, waiting }, thread))
+        Ok((register, thread))
     }
 
     /// Lists that confirmed numbers came onto or left, to be put in force.
@@ -114,6 +124,15 @@ async fn run(
     // Held by each request that is not answered yet.
     let under_way = Rc::new(());
     let mut forgotten: Option<Instant> = None;
+    let counting = tokio::task::spawn_local({
+        let office = office.clone();
+        async move {
+            loop {
+                office.count().await;
+                tokio::time::sleep(COUNT_EVERY).await;
+            }
+        }
+    });
     let feeding = tokio::task::spawn_local({
         let office = office.clone();
         async move {
@@ -145,4 +164,5 @@ async fn run(
         }
     }
     feeding.abort();
+    counting.abort();
 }

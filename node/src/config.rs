@@ -36,7 +36,7 @@ pub use faults::{Fault, Faults};
 pub use file::{Allow, Marks, UnknownSource, Way};
 pub use http::{Http, Who};
 pub use hunting::{Hunting, Watch};
-pub use journal::Journal;
+pub use journal::{Evidence, Journal};
 pub use lists::list_faults;
 pub use loans::{KZ as LOANS_KZ, Loans};
 pub use nats::{Credentials, Nats, Verdicts};
@@ -240,6 +240,14 @@ pub fn load_journal(origin: &Origin) -> Result<(Journal, Language), Faults> {
         return Err(faults);
     }
     Ok((Journal::new(&file.journal, source.base), file.language))
+}
+
+/// What reports of evidence packages are written with.
+pub fn load_evidence(origin: &Origin) -> Result<Evidence, Faults> {
+    let source = Source::open(origin)?;
+    let mut faults = Faults::new(&source.shown, &source.text);
+    let Some(file) = source.parse(&mut faults) else { return Err(faults) };
+    Ok(Evidence::new(&file.evidence, source.base, file.hunting.unwrap_or_default().utc_offset_min))
 }
 
 /// The numbering plan of a configuration, and the version of its file: lists can be packed before they are named.

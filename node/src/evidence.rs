@@ -4,6 +4,8 @@
 //! before; the journal's key signs it. `evidence.jsonl` beside the journal has a line for each package that was made.
 
 mod check;
+mod paper;
+mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -23,6 +25,7 @@ use crate::store::keys::{read_public, read_signing, sync_directory};
 use crate::store::shelf::{Shelf, name, number};
 
 pub use check::{Checked, check, follow};
+pub use report::{Fonts, of_package as report};
 
 const MANIFEST: &str = "manifest.json";
 const SIGNATURE: &str = "manifest.jws";
@@ -54,6 +57,9 @@ pub struct Manifest {
     question: Value,
     revealed: bool,
     language: String,
+    /// The clock of the reports, minutes east of UTC.
+    #[serde(default)]
+    utc_offset_min: i32,
     journal: Head,
     /// Records of each segment, from 1.
     decisions: BTreeMap<u64, Vec<u64>>,
@@ -70,7 +76,7 @@ struct Head {
     head: String,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Listed {
     name: String,
     sha256: String,
@@ -102,6 +108,9 @@ pub struct Wanted<'w> {
     pub question: Value,
     pub revealed: bool,
     pub language: Language,
+    /// Of the reports.
+    pub fonts: &'w Fonts,
+    pub utc_offset_min: i32,
 }
 
 /// What was packed.
@@ -211,7 +220,7 @@ impl Draft<'_> {
             self.add(&format!("register/{name}.json"), format!("{text}\n").as_bytes())?;
         }
 
-        let manifest = Manifest {
+        let mut manifest = Manifest {
             version: VERSION,
             package,
             previous: previous.clone(),
@@ -225,11 +234,17 @@ impl Draft<'_> {
             question: wanted.question,
             revealed: wanted.revealed,
             language: wanted.language.code().to_owned(),
+            utc_offset_min: wanted.utc_offset_min,
             journal: chain,
             decisions,
             not_sealed: open.len() as u64,
-            files: std::mem::take(&mut self.files).into_values().collect(),
+            files: self.files.values().cloned().collect(),
         };
+        for language in Language::ALL {
+            let pages = report::report(self.place, &manifest, language, wanted.fonts)?;
+            self.add(&report::file_name(language), &pages)?;
+        }
+        manifest.files = std::mem::take(&mut self.files).into_values().collect();
         let signing = read_signing(&journal.keys.join("signing.pem"))?;
         let bytes = format!("{}\n", serde_json::to_string_pretty(&manifest).expect("plain values"));
         self.write(MANIFEST, bytes.as_bytes())?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use qalqan::casework::{Cases, cases};
 use qalqan::config::{self, Origin};
-use qalqan::evidence::{Checked, Wanted, check, follow, pack};
+use qalqan::evidence::{Checked, Fonts, Wanted, check, follow, pack, report};
 use qalqan::store::keys::{Keys, read_public};
 use rules::Language;
 use serde_json::json;
@@ -19,6 +19,8 @@ pub enum EvidenceCommand {
     Pack(Box<PackArgs>),
     /// Check packages with the public key alone; names each file and record that is not as it was
     Verify(VerifyArgs),
+    /// Make the report of a package anew; the same font gives the bytes that were packed
+    Report(ReportArgs),
 }
 
 #[derive(Args)]
@@ -67,6 +69,16 @@ pub struct VerifyArgs {
     keys: Option<PathBuf>,
 }
 
+#[derive(Args)]
+pub struct ReportArgs {
+    /// Package to read
+    #[arg(value_name = "DIR")]
+    package: PathBuf,
+    /// PDF to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 pub fn run(
@@ -78,6 +90,11 @@ pub fn run(
     match command {
         EvidenceCommand::Pack(args) => args.run(origin, language, out),
         EvidenceCommand::Verify(args) => args.run(out),
+        EvidenceCommand::Report(ReportArgs { package, out: file }) => {
+            let fonts = Fonts::read(&config::load_evidence(origin)?)?;
+            let pages = report(&package, language.unwrap_or_default(), &fonts)?;
+            std::fs::write(&file, pages).map_err(|error| format!("{}: {error}", file.display()).into())
+        }
     }
 }
 
@@ -98,6 +115,8 @@ impl PackArgs {
             );
         }
         let (journal, usual) = config::load_journal(origin)?;
+        let settings = config::load_evidence(origin)?;
+        let fonts = Fonts::read(&settings)?;
         let found = match (&client, asked_cases.is_empty()) {
             (_, true) => Vec::new(),
             (None, false) => return Err("--as: name the client of the register whose rights count".into()),
@@ -116,6 +135,8 @@ impl PackArgs {
             question: asked,
             revealed: reveal,
             language: language.unwrap_or(usual),
+            fonts: &fonts,
+            utc_offset_min: settings.utc_offset_min,
         };
         let source = || journal_commands::configured(origin).map_err(|error| error.to_string());
         let packed = pack(&journal, &source, &place, wanted)?;

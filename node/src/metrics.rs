@@ -38,6 +38,7 @@ pub struct Watch {
     nats: Option<Arc<nats::Counts>>,
     loans: Option<Arc<crate::loans::Counts>>,
     watching: Option<Arc<Watching>>,
+    casework: Option<Arc<crate::casework::Counts>>,
     loaded_ms: AtomicI64,
     reloads: AtomicU64,
     refused_reloads: AtomicU64,
@@ -66,6 +67,7 @@ impl Watch {
             nats: None,
             loans,
             watching: None,
+            casework: None,
             loaded_ms: AtomicI64::new(now_ms()),
             reloads: AtomicU64::new(0),
             refused_reloads: AtomicU64::new(0),
@@ -86,6 +88,10 @@ impl Watch {
 
     pub fn watching(&self) -> Option<&Watching> {
         self.watching.as_deref()
+    }
+
+    pub fn with_casework(self, casework: Option<Arc<crate::casework::Counts>>) -> Watch {
+        Watch { casework, ..self }
     }
 
     /// Another configuration is in force, or was refused.
@@ -170,6 +176,16 @@ impl Watch {
         }
         if let Some(watching) = &self.watching {
             watching.counts.write(&mut page);
+        }
+        if let Some(casework) = &self.casework {
+            let mut named = "";
+            for (name, kind, labels, help, value) in casework.described() {
+                if name != named {
+                    page.head(name, kind, help);
+                    named = name;
+                }
+                page.raw(name, &labels, value);
+            }
         }
         process::write(&mut page);
         page.0

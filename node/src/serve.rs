@@ -229,7 +229,8 @@ impl Node {
             self.scorecard.clone(),
         )
         .with_nats(self.nats.as_ref().map(nats::Line::counts))
-        .with_watching(self.watching.clone());
+        .with_watching(self.watching.clone())
+        .with_casework(self.casework.as_ref().map(|register| register.counts.clone()));
         let watch = Arc::new(watch);
         self.watch = Some(watch.clone());
         self.threads.extend(server.start(

@@ -103,7 +103,25 @@ fn a_cluster_whose_numbers_call_a_victim_each_is_found_as_one() {
             numbers(60_000_000)
         ),
     );
-    let shown = site.ok(&["case", "called", "facts.csv", "calls.csv", "--clusters", "found.jsonl"]);
+    let shown = site.ok(&[
+        "case",
+        "called",
+        "facts.csv",
+        "calls.csv",
+        "--clusters",
+        "found.jsonl",
+        "--out",
+        "tied.jsonl",
+    ]);
+    // Each cluster again, with the facts whose victims it called.
+    let tied: Vec<serde_json::Value> =
+        site.read("tied.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (tied.len(), &tied[0]["called"], &tied[1]["cluster"]),
+        (2, &serde_json::json!([]), &serde_json::json!(2))
+    );
+    assert_eq!(tied[1]["called"].as_array().unwrap().len(), 12);
+    assert_eq!(tied[1]["numbers"][0]["number"], "+77060000000");
     assert!(shown.starts_with("cluster 2, 12 numbers  480 calls, victims of 12 facts, "), "{shown}");
     assert!(shown.contains(", 1 numbers and clusters called more of them"), "{shown}");
     site.write("found.jsonl", "{\"cluster\":1,\"numbers\":[]}\n{\"cluster\":2}\n");

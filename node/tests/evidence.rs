@@ -394,6 +394,14 @@ fn cases_go_with_the_rights_of_a_client_and_without_names_unless_asked() {
         let person = register.post("aigul", "persons", person).json()["id"].clone();
         let group = json!({"name": "Дроперы", "facts": [id, other], "persons": [person], "why": "one phone"});
         let group = register.post("aigul", "groups/confirm", group).json()["id"].to_string();
+        let bystander = register.import("aigul", "", &facts.replace("f1", "f8").replace("f2", "f9"));
+        assert_eq!(bystander.status, 201);
+        let beside: Vec<Value> = ["f8", "f9"]
+            .iter()
+            .map(|number| register.found("aigul", json!({"number": number}))[0]["id"].clone())
+            .collect();
+        let beside = json!({"name": "beside", "facts": beside, "why": "x"});
+        let beside = register.post("aigul", "groups/confirm", beside).json()["id"].to_string();
         let seizure = json!({"item": "gsm-gateway", "serials": ["SER-1"], "place": "Astana", "by": "Lt Ospan",
                              "time": "2023-11-17T09:00:00Z"});
         let seizure = register.post("aigul", "seizures", seizure).json()["id"].to_string();
@@ -418,10 +426,7 @@ fn cases_go_with_the_rights_of_a_client_and_without_names_unless_asked() {
         // Nothing is sealed while the node runs: there is a chain, for it begins with its key.
         let refused = pack(&register.site, "no", "ivan", &[]);
         let said = String::from_utf8(refused.stderr).unwrap();
-        assert!(
-            refused.status.code() == Some(1) && said.contains("no confirmed group that you may see"),
-            "{said}"
-        );
+        assert!(refused.status.code() == Some(1) && said.contains("you may not see-groups here"), "{said}");
         let fact =
             ["evidence", "pack", "--out", "no", "--why", "x", "--as", "ivan", "--fact", &id.to_string()];
         assert!(register.site.refused(&fact).contains("you may not see-fact here"));
@@ -473,6 +478,9 @@ fn cases_go_with_the_rights_of_a_client_and_without_names_unless_asked() {
         let of = |what: &str, subject: String| {
             kept[looks..].iter().any(|look| look.1 == what && look.2 == subject)
         };
+        // Another group was not looked at.
+        assert!(of("see-groups", format!("group {group}")));
+        assert!(!kept[looks..].iter().any(|look| look.2 == format!("group {beside}") || look.2 == "groups"));
         assert!(of("see-person", format!("person {person}")) && of("see-fact", format!("fact {other}")));
 
         let machine = moved(&register.site, &["masked", "open"]);

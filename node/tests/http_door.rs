@@ -25,6 +25,7 @@ mod page_face;
 mod proxy_asking;
 mod public_numbers;
 mod register;
+mod register_centres;
 mod register_feed;
 mod register_links;
 mod register_work;

@@ -380,6 +380,7 @@ fn schemathesis_finds_nothing_in_the_register() {
     assert_eq!(register.import("chief", "", &three()).status, 201);
     let output = Command::new(repository().join("target/tools/bin/schemathesis"))
         .current_dir(register.site.directory.path())
+        .env("SCHEMATHESIS_HOOKS", repository().join("node/tests/schemathesis/lines.py"))
         .arg("--config-file")
         .arg(repository().join("node/tests/schemathesis/register.toml"))
         .args(["run", &format!("http://{}/openapi.json", register.address)])

@@ -236,3 +236,85 @@ fn not_shared(theirs: &[i64]) -> usize {
     // The suspect who has card 0 is a link too.
     apart - 1
 }
+
+#[test]
+fn what_persons_decided_is_taken_back_with_a_reason_and_stays_on_record() {
+    on_each_store(|postgres| {
+        let mut register = Register::new(postgres);
+        let rows = [
+            fact("1", "almaty", "+77015550001", &card(1)),
+            fact("2", "almaty", "+77015550002", &card(1)),
+            fact("3", "almaty", "+77015550003", &card(2)),
+            fact("4", "almaty", "+77015550004", &card(2)),
+            fact("5", "astana", "+77015550005", &card(2)),
+        ];
+        import(&register, &rows.concat());
+        let ids: Vec<i64> = ["1", "2", "3", "4", "5"].iter().map(|number| id(&register, number)).collect();
+        let events = |fact: i64| {
+            let fact = register.get("aigul", &format!("facts/{fact}")).json();
+            fact["events"].as_array().unwrap().clone()
+        };
+
+        // A cut, and the cut undone: both stand in the history.
+        let cut = json!({"of": {"fact": ids[0]}, "from": {"fact": ids[1]}, "why": "two shops"});
+        let cut = register.post("aigul", "cuts", cut).json()["id"].clone();
+        assert_eq!(linked(&register, "aigul", ids[0]), Vec::<String>::new());
+        let undo =
+            |who: &str, why: &str| register.post(who, &format!("cuts/{cut}/undo"), json!({"why": why}));
+        assert_eq!((undo("ivan", "x").status, undo("aigul", " ").status), (403, 422));
+        assert_eq!(register.post("aigul", "cuts/99/undo", json!({"why": "x"})).status, 404);
+        assert_eq!(undo("aigul", "one owner").status, 200);
+        assert_eq!(undo("aigul", "again").status, 409);
+        assert_eq!(linked(&register, "aigul", ids[0]), ["2"]);
+        let told = events(ids[0]);
+        let last = &told[told.len() - 2..];
+        assert_eq!((&last[0]["event"], &last[0]["why"]), (&json!("link_cut"), &json!("two shops")));
+        assert_eq!(
+            (&last[1]["event"], &last[1]["why"], &last[1]["cut"]),
+            (&json!("cut_undone"), &json!("one owner"), &cut)
+        );
+
+        // Declined, a proposal is shown no more; to another unit, whose fact is in it too, it is.
+        let proposed = |who: &str| groups(&register, who)["proposed"].as_array().unwrap().clone();
+        let of = |proposals: &[Value], fact: i64| {
+            proposals.iter().any(|one| one["facts"].as_array().unwrap().contains(&json!(fact)))
+        };
+        let decline = |facts: &[i64]| {
+            register.post("aigul", "groups/decline", json!({"facts": facts, "why": "a shop's own card"}))
+        };
+        assert!(of(&proposed("aigul"), ids[2]));
+        assert_eq!(decline(&[ids[2]]).status, 409, "it is of two");
+        assert_eq!(decline(&[ids[2], ids[4]]).status, 403, "one is another unit's");
+        assert_eq!(decline(&[ids[2], ids[3]]).status, 201);
+        assert!(!of(&proposed("aigul"), ids[2]) && of(&proposed("aigul"), ids[0]));
+        assert!(of(&proposed("ivan"), ids[4]) && of(&proposed("chief"), ids[2]));
+        assert_eq!(events(ids[2]).last().unwrap()["event"], "group_declined");
+        // With a fact more it is news.
+        import(&register, &fact("6", "almaty", "+77015550006", &card(2)));
+        assert!(of(&proposed("aigul"), ids[2]) && of(&proposed("aigul"), id(&register, "6")));
+
+        // Out of a group again.
+        let group = json!({"name": "g", "facts": [ids[0], ids[1], ids[3]], "why": "one card"});
+        let group = register.post("aigul", "groups/confirm", group).json()["id"].clone();
+        let remove = |who: &str, fact: i64, why: &str| {
+            register.post(who, &format!("groups/{group}/remove"), json!({"facts": [fact], "why": why}))
+        };
+        assert_eq!((remove("ivan", ids[3], "x").status, remove("aigul", ids[3], "").status), (403, 422));
+        assert_eq!(remove("aigul", ids[2], "x").status, 409, "it is in none");
+        assert_eq!(remove("aigul", ids[3], "another card").status, 200);
+        let seen = register.get("aigul", &format!("groups/{group}")).json();
+        assert_eq!(seen["facts"], json!([ids[0], ids[1]]));
+        let told = seen["events"].as_array().unwrap();
+        assert_eq!((&told[1]["event"], &told[1]["why"]), (&json!("group_left"), &json!("another card")));
+        assert_eq!(register.get("ivan", &format!("groups/{group}")).status, 403);
+        assert_eq!(register.get("aigul", "groups/99").status, 404);
+        // Free for another one.
+        assert_eq!(
+            register
+                .post("aigul", "groups/confirm", json!({"name": "h", "facts": [ids[2], ids[3]], "why": "x"}))
+                .status,
+            201
+        );
+        register.node.take();
+    });
+}

@@ -3,6 +3,7 @@
 
 use crate::rig;
 
+use rig::http::Client;
 use rig::loans::iin;
 use rig::postgres::on_each_store;
 use rig::register::Register;
@@ -307,5 +308,64 @@ fn keys_are_replaced_and_nothing_is_lost() {
         // The same file is the same yet, by its content and by its key.
         assert_eq!(register.import("chief", "", &facts).json()["already_there"], 2);
         assert_eq!(register.import("chief", "once", &facts).json()["registered"], 2);
+    });
+}
+
+#[test]
+fn metrics_say_how_much_is_in_the_register_and_looks_are_kept_as_long_as_is_said() {
+    on_each_store(|postgres| {
+        let mut register = Register::new(postgres);
+        let csv = "number,type,when,unit,card\n1,bank-call,2023-11-15,almaty,4111111111111111\n\
+                   2,bank-call,2023-11-15,almaty,4111111111111111\n3,bank-call,2023-11-15,almaty,\n";
+        assert_eq!(register.import("aigul", "", csv).status, 201);
+        let found = "{\"numbers\":[{\"number\":\"+77051230001\"},{\"number\":\"+77051230002\"}]}\n";
+        register.site.write("found.jsonl", found);
+        register.site.ok(&["case", "centres", "import", "found.jsonl", "--unit", "almaty"]);
+        assert_eq!(register.get("ivan", "facts/1").status, 403);
+        assert_eq!(register.get("bank", "facts/1").status, 403);
+        let metric = |register: &Register, name: &str| Client::new(register.address).metric(name);
+        assert_eq!(metric(&register, "qalqan_case_looks_refused_total"), 2.0);
+        register.crash();
+        let configuration = register.site.read("qalqan.toml");
+        let kept = configuration.replace("[casework]\n", "[casework]\nkeep-looks-days = 30\n");
+        let fed = kept.replace("[casework]\n", "[casework]\nfeed-list = \"block\"\n")
+            + "\n[lists]\nblock = \"block.csv\"\n";
+        register.site.write("qalqan.toml", fed);
+        register.start();
+        for (name, value) in [
+            ("qalqan_case_facts", 3.0),
+            ("qalqan_case_groups{state=\"proposed\"}", 1.0),
+            ("qalqan_case_groups{state=\"confirmed\"}", 0.0),
+            ("qalqan_case_call_centres{state=\"proposed\"}", 1.0),
+        ] {
+            rig::wait(|| metric(&register, name) == value, || format!("{name} is {value}"));
+        }
+        let now = jiff::Timestamp::now().as_second() as f64;
+        rig::wait(
+            || metric(&register, "qalqan_case_fed_timestamp_seconds") > now - 60.0,
+            || "it is fed".to_owned(),
+        );
+        // What docs/casework.md explains is there, and nothing else.
+        let page = Client::new(register.address).get("/metrics").body;
+        let docs = std::fs::read_to_string("../docs/casework.md").unwrap();
+        let rows = docs.lines().filter_map(|line| line.strip_prefix("| `qalqan_case_")?.split('`').next());
+        let mut explained: Vec<&str> = rows.collect();
+        let types =
+            page.lines().filter_map(|line| line.strip_prefix("# TYPE qalqan_case_")?.split(' ').next());
+        let mut there: Vec<&str> = types.collect();
+        explained.sort_unstable();
+        there.sort_unstable();
+        assert_eq!(explained, there);
+
+        // A month and a day later they are gone, and that is on record.
+        assert!(register.looks().iter().any(|look| look.0 == "ivan"));
+        register.crash();
+        register.start_ahead("+31d");
+        let gone = || register.looks();
+        rig::wait(|| gone().iter().any(|look| look.1 == "forget-looks"), || "looks are forgotten".to_owned());
+        let left = gone();
+        assert!(!left.iter().any(|look| look.0 == "ivan" || look.0 == "aigul"), "{left:?}");
+        assert!(left.iter().any(|look| look.0 == "qalqan" && look.2.contains(" looks before ")), "{left:?}");
+        register.node.take();
     });
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use crate::casework::{Imported, Store, add_client, import_file, looks};
+use crate::casework::{CentresImported, Imported, Store, add_client, import_centres, import_file, looks};
 use crate::clients::add_key;
 use crate::config::{self, Casework, Origin};
 
@@ -44,6 +44,16 @@ pub struct ImportArgs {
     /// The unit of facts that name none
     #[arg(long)]
     unit: Option<String>,
+}
+
+#[derive(Args)]
+pub struct CentresArgs {
+    /// JSON lines, a cluster each
+    #[arg(value_name = "FOUND")]
+    file: PathBuf,
+    /// Whose the centres are
+    #[arg(long)]
+    unit: String,
 }
 
 #[derive(Args)]
@@ -96,6 +106,19 @@ pub fn import(args: &ImportArgs, origin: &Origin, out: &mut impl Write) -> Resul
     let done = runtime()?.block_on(import_file(&settings, &args.file, args.unit.as_deref()));
     let Imported { new, known } = done?;
     writeln!(out, "{new} facts are new, {known} were there already").map_err(said)
+}
+
+pub fn import_found(args: &CentresArgs, origin: &Origin, out: &mut impl Write) -> Result<(), String> {
+    let settings = configured(origin)?;
+    let done = runtime()?.block_on(import_centres(&settings, &args.file, Some(&args.unit)));
+    let CentresImported { new, grown, already_there, facts_not_known } = done?;
+    let (new, grown) = (new.len(), grown.len());
+    writeln!(out, "{new} call centres are new, {grown} have grown, {already_there} were there already")
+        .map_err(said)?;
+    if facts_not_known > 0 {
+        writeln!(out, "{facts_not_known} facts that they called are not in the register").map_err(said)?;
+    }
+    Ok(())
 }
 
 pub fn who_looked(args: &LooksArgs, origin: &Origin, out: &mut impl Write) -> Result<(), String> {

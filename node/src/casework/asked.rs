@@ -1,6 +1,8 @@
 //! What is asked of the register, as bodies say it.
 
-use ::casework::{FactKind, IdentifierKind, ItemKind, PersonKind, Proceedings};
+use std::collections::BTreeSet;
+
+use ::casework::{CentreState, FactKind, IdentifierKind, ItemKind, Node, PersonKind, Proceedings};
 use hyper::body::Bytes;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -21,11 +23,17 @@ pub enum Command {
     Search(FactSearch),
     Fact(i64),
     Links(i64),
+    /// Those between cases of a package.
+    LinksAmong(i64, BTreeSet<Node>),
     ChangeState(i64, StateChange),
     Recover(i64, RecoveredSum),
     Assign(i64, Assignment),
     Cut(LinkCut),
+    UndoCut(i64, Why),
     Groups,
+    Group(i64),
+    DeclineGroup(GroupDeclined),
+    LeaveGroup(i64, GroupMembers),
     ConfirmGroup(GroupConfirmed),
     JoinGroup(i64, GroupMembers),
     KeepPerson(NewPerson),
@@ -44,6 +52,12 @@ pub enum Command {
     SeeReport(i64),
     CheckReport(i64, ReportCheck),
     PassOn(i64, ReportPassed),
+    /// JSON lines of a hunt, and whose the centres are.
+    ImportCentres(Bytes, Option<String>),
+    Centres(Option<CentreState>),
+    Centre(i64),
+    JudgeCentre(i64, CentreJudged),
+    ConfirmCentre(i64, CentreNumbers),
     /// Whether it is confirmed, or that is taken back.
     Confirm(IdentifierConfirmed, bool),
     /// Those behind a place.
@@ -136,6 +150,25 @@ pub struct LinkCut {
     #[serde(default)]
     pub identifier: Option<CaseIdentifier>,
     pub why: String,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Why {
+    pub why: String,
+}
+
+/// A proposal as it is shown: its facts and persons, and the groups it would join.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GroupDeclined {
+    pub why: String,
+    #[serde(default)]
+    pub facts: Vec<i64>,
+    #[serde(default)]
+    pub persons: Vec<i64>,
+    #[serde(default)]
+    pub joins: Vec<i64>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -300,5 +333,22 @@ pub struct ReportPassed {
 #[serde(deny_unknown_fields)]
 pub struct IdentifierConfirmed {
     pub identifier: CaseIdentifier,
+    pub why: String,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CentreJudged {
+    #[schema(value_type = String, pattern = "^(confirmed|dismissed)$")]
+    pub state: CentreState,
+    pub why: String,
+}
+
+/// All numbers of a confirmed call centre at once.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CentreNumbers {
+    /// False: that is taken back.
+    pub confirmed: bool,
     pub why: String,
 }

@@ -85,12 +85,27 @@ impl Round<'_> {
         self.saw(Act::ConfirmIdentifier, self.named(&identifier));
         let known = self.unit.keep_identifiers(&[&identifier]).await?;
         let id = known[&identifier];
+        match self.say_confirmed(id, is_confirmed, why).await? {
+            Some(n) => {
+                Ok((201, json!({"n": n, "identifier": shown(&identifier), "confirmed": is_confirmed})))
+            }
+            None if is_confirmed => problem(Kind::WrongState, "it is confirmed already"),
+            None => problem(Kind::WrongState, "it is not confirmed"),
+        }
+    }
+
+    /// Appends that an identifier is a fraudster's, or is not; none: so it stood already.
+    pub(super) async fn say_confirmed(
+        &mut self,
+        id: i64,
+        is_confirmed: bool,
+        why: &str,
+    ) -> Done<Option<i64>> {
         let sql = "SELECT confirmed FROM confirmation WHERE identifier = $1 ORDER BY n DESC LIMIT 1";
         let rows = self.unit.select(sql, vec![id.into()]).await?;
         let was = rows.first().map_or(Ok(false), |row| row.try_get::<i64, _>(0).map(|was| was != 0))?;
         if was == is_confirmed {
-            let what = if was { "it is confirmed already" } else { "it is not confirmed" };
-            return problem(Kind::WrongState, what);
+            return Ok(None);
         }
         let rows = self.unit.select("SELECT COALESCE(MAX(n), 0) FROM confirmation", Vec::new()).await?;
         let n = rows[0].try_get::<i64, _>(0)? + 1;
@@ -106,7 +121,7 @@ impl Round<'_> {
         ];
         let insert = "INSERT INTO confirmation (n, identifier, confirmed, at_ms, who, sealed)";
         self.unit.insert(insert, vec![row]).await?;
-        Ok((201, json!({"n": n, "identifier": shown(&identifier), "confirmed": is_confirmed})))
+        Ok(Some(n))
     }
 
     /// What was confirmed and taken back behind a place.

@@ -1,8 +1,9 @@
 //! Cases for an evidence package: seen with the rights of a client, each a look; what is personal only where it is asked for.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ::casework::{Identifier, IdentifierKind};
+use ::casework::{Identifier, IdentifierKind, Node};
 use arc_swap::ArcSwap;
 use serde_json::{Value as Json, json};
 
@@ -63,6 +64,7 @@ pub async fn cases(setup: Arc<Setup>, who: &str, asked: Cases) -> Result<Vec<(St
         store,
         log: |line| eprintln!("{line}"),
         index: Default::default(),
+        counts: Default::default(),
     };
     let ask = async |name: &str, command| -> Result<Json, String> {
         let asked = Asked { client: client.clone(), repeats: None, command };
@@ -73,12 +75,8 @@ pub async fn cases(setup: Arc<Setup>, who: &str, asked: Cases) -> Result<Vec<(St
     let mut cases = Vec::new();
     let (mut facts, mut persons) = (asked.facts, asked.persons);
     if !asked.groups.is_empty() {
-        let all = ask("groups", Command::Groups).await?;
         for id in asked.groups {
-            let group = all["confirmed"].as_array().into_iter().flatten().find(|group| group["id"] == id);
-            let mut group = group
-                .cloned()
-                .ok_or_else(|| format!("group {id}: no confirmed group that you may see has this id"))?;
+            let mut group = ask(&format!("group {id}"), Command::Group(id)).await?;
             let ids = |name: &str| group[name].as_array().into_iter().flatten().filter_map(Json::as_i64);
             facts.extend(ids("facts"));
             persons.extend(ids("persons"));
@@ -94,11 +92,16 @@ pub async fn cases(setup: Arc<Setup>, who: &str, asked: Cases) -> Result<Vec<(St
         ("person", persons, Command::Person),
         ("seizure", asked.seizures, Command::Seizure),
     ];
+    let packed = kinds[0].1.iter().map(|id| Node::Fact(*id));
+    let packed: BTreeSet<Node> = packed.chain(kinds[1].1.iter().map(|id| Node::Person(*id))).collect();
     for ((kind, mut ids, command), open) in kinds.into_iter().zip(OPEN) {
         ids.sort_unstable();
         ids.dedup();
         for id in ids {
             let mut case = ask(&format!("{kind} {id}"), command(id)).await?;
+            if kind == "fact" {
+                case["links"] = ask(&format!("fact {id}"), Command::LinksAmong(id, packed.clone())).await?;
+            }
             if !asked.reveal {
                 hide(&mut case, open);
             }
@@ -142,8 +145,19 @@ fn hide(case: &mut Json, open: &[&str]) {
         entries.iter_mut().flatten().for_each(|entry| withhold(entry, open));
         (name, entries)
     });
+    let mut links = case.as_object_mut().and_then(|case| case.remove("links"));
+    let within = links.iter_mut().filter_map(|links| links["within"].as_array_mut()).flatten();
+    for shared in within.filter_map(|link| link["shared"].as_array_mut()).flatten() {
+        let mut shown = masked(shared);
+        shown["holders"] = shared["holders"].take();
+        shown["bits"] = shared["bits"].take();
+        *shared = shown;
+    }
     let kept: Vec<&str> = open.iter().copied().chain(["identifiers", "events", "custody"]).collect();
     withhold(case, &kept);
+    if let Some(links) = links {
+        case["links"] = links;
+    }
     if let Some(identifiers) = identifiers {
         case["identifiers"] = json!(identifiers);
     }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -66,7 +67,10 @@ impl Feed {
             return;
         }
         match self.pass_on(office, &setup, settings).await {
-            Ok(()) => self.fault.clear(),
+            Ok(()) => {
+                self.fault.clear();
+                office.counts.fed_ms.store(now_ms(), Ordering::Relaxed);
+            }
             Err(fault) if fault != self.fault => {
                 (office.log)(&format!(
                     "casework: confirmed numbers do not reach the front: {fault}; it is tried again"

@@ -1,8 +1,8 @@
 //! Links and groups as they are asked for, cuts and groups as persons decide them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use ::casework::{Act, Identifier, Node, Place, Right, Shared, propose};
+use ::casework::{Act, Confirmed, Identifier, Link, Node, Place, Proposal, Right, Shared, propose};
 use serde_json::{Value as Json, json};
 use sqlx::Row;
 
@@ -12,6 +12,7 @@ use super::identifiers::{node_name, shown};
 use super::index::{Index, id_of};
 use super::office::{Done, Round, invalid, problem, text};
 use crate::database::rows::Value;
+use crate::database::strange;
 use crate::http::Kind;
 use crate::loans::view::time;
 
@@ -36,12 +37,12 @@ fn node(asked: CaseNode) -> Done<Node> {
     }
 }
 
-fn subject(node: Node) -> String {
+pub(super) fn subject(node: Node) -> String {
     let (name, id) = node_name(node);
     format!("{name} {id}")
 }
 
-fn nodes(facts: &[i64], persons: &[i64]) -> Vec<Node> {
+pub(super) fn nodes(facts: &[i64], persons: &[i64]) -> Vec<Node> {
     let mut nodes: Vec<Node> = facts.iter().map(|id| Node::Fact(*id)).collect();
     nodes.extend(persons.iter().map(|id| Node::Person(*id)));
     nodes.sort();
@@ -69,7 +70,7 @@ impl Seen {
 }
 
 impl Round<'_> {
-    fn may_see(&self, index: &Index, node: Node) -> bool {
+    pub(super) fn may_see(&self, index: &Index, node: Node) -> bool {
         let act = if matches!(node, Node::Fact(_)) { Act::SeeFact } else { Act::SeePerson };
         self.client.reader().may(act, index.place(node)) == Right::Allowed
     }
@@ -103,14 +104,35 @@ impl Round<'_> {
         let index = self.index().await?;
         let links = index.links.of(Node::Fact(id));
         let (seen, others): (Vec<_>, Vec<_>) = links.iter().partition(|link| self.may_see(&index, link.to));
-        let shared = seen.iter().take(MOST).flat_map(|link| &link.shared);
-        let clear = self.clear(shared.map(|one| &one.identifier)).await?;
+        let seen: Vec<&Link> = seen.into_iter().take(MOST).collect();
         let ids = seen.iter().filter_map(|link| match link.to {
             Node::Fact(id) => Some(id),
             Node::Person(_) => None,
         });
         let facts: HashMap<i64, FactRow> =
-            self.unit.facts(ids.take(MOST)).await?.into_iter().map(|fact| (fact.id, fact)).collect();
+            self.unit.facts(ids).await?.into_iter().map(|fact| (fact.id, fact)).collect();
+        let told = self.told_links(&seen, |to| match to {
+            Node::Fact(id) => facts.get(&id).map_or(Json::Null, FactRow::shown),
+            Node::Person(id) => json!({"id": id}),
+        });
+        Ok((200, json!({"links": told.await?, "elsewhere": others.len()})))
+    }
+
+    /// Links of a fact to these cases, which the client sees anyway; the rest are counted.
+    pub(super) async fn links_among(&mut self, id: i64, nodes: &BTreeSet<Node>) -> Done<(u16, Json)> {
+        self.fact(Act::SeeLinks, id).await?;
+        let index = self.index().await?;
+        let links = index.links.of(Node::Fact(id));
+        let is_among = |link: &&Link| nodes.contains(&link.to) && self.may_see(&index, link.to);
+        let (within, others): (Vec<_>, Vec<_>) = links.iter().partition(is_among);
+        let told = self.told_links(&within, |to| json!(node_name(to).1)).await?;
+        Ok((200, json!({"within": told, "elsewhere": others.len()})))
+    }
+
+    /// Links with what is shared; each is a look.
+    async fn told_links(&mut self, links: &[&Link], to: impl Fn(Node) -> Json) -> Done<Vec<Json>> {
+        let shared = links.iter().flat_map(|link| &link.shared);
+        let clear = self.clear(shared.map(|one| &one.identifier)).await?;
         let why = |one: &Shared| {
             let mut why = clear.get(&id_of(&one.identifier)).map_or(Json::Null, shown);
             why["holders"] = json!(one.holders);
@@ -118,16 +140,12 @@ impl Round<'_> {
             why
         };
         let mut told = Vec::new();
-        for link in seen.iter().take(MOST) {
-            let to = match link.to {
-                Node::Fact(id) => facts.get(&id).map_or(Json::Null, FactRow::shown),
-                Node::Person(id) => json!({"id": id}),
-            };
+        for link in links {
             self.saw(Act::SeeLinks, subject(link.to));
-            told.push(json!({node_name(link.to).0: to, "bits": bits(link.bits),
+            told.push(json!({node_name(link.to).0: to(link.to), "bits": bits(link.bits),
                              "shared": link.shared.iter().map(why).collect::<Vec<_>>()}));
         }
-        Ok((200, json!({"links": told, "elsewhere": others.len()})))
+        Ok(told)
     }
 
     /// Where a case belongs, if it is there.
@@ -141,7 +159,7 @@ impl Round<'_> {
         })
     }
 
-    async fn allow_node(&mut self, act: Act, node: Node) -> Done<()> {
+    pub(super) async fn allow_node(&mut self, act: Act, node: Node) -> Done<()> {
         let found = self.place_of(node).await?;
         let place = found.as_ref().map(|(unit, assigned)| Place {
             unit,
@@ -205,26 +223,21 @@ impl Round<'_> {
         self.saw(Act::SeeGroups, "groups");
         let index = self.index().await?;
         let (mut confirmed, mut proposed) = (Vec::new(), Vec::new());
-        let rows =
-            self.unit.select("SELECT id, at_ms, who, sealed FROM case_group ORDER BY id", Vec::new()).await?;
-        for row in rows {
-            let id: i64 = row.try_get(0)?;
-            let Some(group) = index.confirmed.iter().find(|group| group.id == id) else { continue };
-            let seen = self.seen(&index, group.nodes.iter().copied());
-            if !seen.is_anything() {
-                continue;
+        for group in &index.confirmed {
+            if let Some(shown) = self.shown_group(&index, group).await? {
+                self.saw(Act::SeeGroups, format!("group {}", group.id));
+                confirmed.push(shown);
             }
-            self.saw(Act::SeeGroups, format!("group {id}"));
-            let name = self.unit.open(&format!("group {id}"), &row.try_get::<String, _>(3)?)?;
-            let mut shown = json!({"id": id, "name": name, "time": time(row.try_get(1)?),
-                                   "who": row.try_get::<String, _>(2)?});
-            seen.write(&mut shown);
-            confirmed.push(shown);
         }
         let proposals = propose(index.found.clone(), &index.confirmed);
-        let seen = proposals.iter().map(|proposal| self.seen(&index, proposal.nodes.iter().copied()));
-        let seen: Vec<_> =
-            proposals.iter().zip(seen).filter(|(_, seen)| seen.is_anything()).take(MOST).collect();
+        let declined = self.unit.declined().await?;
+        let is_news = |(proposal, seen): &(&Proposal, Seen)| {
+            let nodes = nodes(&seen.facts, &seen.persons);
+            !nodes.is_empty() && !declined.iter().any(|declined| declined.holds(&nodes, &proposal.joins))
+        };
+        let seen =
+            proposals.iter().map(|proposal| (proposal, self.seen(&index, proposal.nodes.iter().copied())));
+        let seen: Vec<_> = seen.filter(is_news).take(MOST).collect();
         let shared = seen.iter().flat_map(|(proposal, _)| proposal.shared.iter().take(SHARED));
         let clear = self.clear(shared.map(|(identifier, _)| identifier)).await?;
         for (proposal, seen) in seen {
@@ -239,6 +252,44 @@ impl Round<'_> {
             proposed.push(told);
         }
         Ok((200, json!({"confirmed": confirmed, "proposed": proposed})))
+    }
+
+    /// A confirmed group, with what of it the client may see; none: nothing of it.
+    async fn shown_group(&mut self, index: &Index, group: &Confirmed) -> Done<Option<Json>> {
+        let seen = self.seen(index, group.nodes.iter().copied());
+        if !seen.is_anything() {
+            return Ok(None);
+        }
+        let id = group.id;
+        let sql = "SELECT at_ms, who, sealed FROM case_group WHERE id = $1";
+        let rows = self.unit.select(sql, vec![id.into()]).await?;
+        let row = rows.first().ok_or_else(|| strange("members of no group"))?;
+        let name = self.unit.open(&format!("group {id}"), &row.try_get::<String, _>(2)?)?;
+        let mut shown = json!({"id": id, "name": name, "time": time(row.try_get(0)?), "who": row.try_get::<String, _>(1)?});
+        seen.write(&mut shown);
+        Ok(Some(shown))
+    }
+
+    /// One confirmed group, and what happened to it.
+    pub(super) async fn see_group(&mut self, id: i64) -> Done<(u16, Json)> {
+        self.allow_group(Act::SeeGroups, id).await?;
+        let index = self.index().await?;
+        let group = index.confirmed.iter().find(|group| group.id == id);
+        let mut shown = match group {
+            Some(group) => self.shown_group(&index, group).await?.unwrap_or_default(),
+            None => return invalid("no such group"),
+        };
+        shown["events"] = json!(self.unit.events(&format!("group {id}")).await?);
+        Ok((200, shown))
+    }
+
+    /// A group is his who may see one of it.
+    pub(super) async fn allow_group(&mut self, act: Act, id: i64) -> Done<()> {
+        let index = self.index().await?;
+        let group = index.confirmed.iter().find(|group| group.id == id);
+        let mine = group.and_then(|group| group.nodes.iter().find(|node| self.may_see(&index, **node)));
+        let some = group.and_then(|group| group.nodes.first());
+        self.allow(act, mine.or(some).and_then(|node| index.place(*node)), format!("group {id}"))
     }
 
     /// A person confirms a group, whether or not links propose it.
@@ -259,16 +310,7 @@ impl Round<'_> {
 
     /// A person adds to a confirmed group.
     pub(super) async fn join_group(&mut self, id: i64, asked: &GroupMembers) -> Done<(u16, Json)> {
-        let index = self.index().await?;
-        let group = index.confirmed.iter().find(|group| group.id == id);
-        // His who may see one of it.
-        let mine = group.and_then(|group| group.nodes.iter().find(|node| self.may_see(&index, **node)));
-        let some = group.and_then(|group| group.nodes.first());
-        self.allow(
-            Act::ConfirmGroup,
-            mine.or(some).and_then(|node| index.place(*node)),
-            format!("group {id}"),
-        )?;
+        self.allow_group(Act::ConfirmGroup, id).await?;
         let why = text("why", &asked.why)?;
         let nodes = nodes(&asked.facts, &asked.persons);
         if nodes.is_empty() {

@@ -38,7 +38,7 @@ const FACT: &str = "INSERT INTO fact (id, number, kind, at_ms, region, unit, ass
                     victim_phone, content, sealed)";
 
 /// What is said of a file of which nothing is taken.
-fn refuse<T>(faults: Vec<String>) -> Done<T> {
+pub(super) fn refuse<T>(faults: Vec<String>) -> Done<T> {
     let what = format!("{} faults, and nothing was taken", faults.len());
     Err(Stop::Problem(Problem { faults, ..Problem::new(Kind::BadRows, what) }))
 }
@@ -183,25 +183,34 @@ impl Round<'_> {
 
 /// `qalqan case import`: the register need not be asked by HTTP for it, and may be in use meanwhile.
 pub async fn import_file(settings: &Settings, path: &Path, unit: Option<&str>) -> Result<Imported, String> {
+    at_command_line(settings, path, async |work, file, by| {
+        let imported = work.import(settings, file, &Importer { by, units: &Units::All, unit }).await?;
+        let look = format!("{} facts", imported.new);
+        Ok((imported, ::casework::Act::ImportFacts, look))
+    })
+    .await
+}
+
+/// Takes a file in whole, with a look of the command line's, or not at all; the error has every fault.
+pub(super) async fn at_command_line<T>(
+    settings: &Settings,
+    path: &Path,
+    take: impl AsyncFnOnce(&mut Unit<'_>, &[u8], By<'_>) -> Done<(T, ::casework::Act, String)>,
+) -> Result<T, String> {
     let shown = path.display();
     let file = std::fs::read(path).map_err(|error| format!("{shown}: {}", explain_io(&error)))?;
     let store = Store::open(&settings.store).await.map_err(|fault| fault.to_string())?;
     let by = By { who: "command-line", now_ms: now_ms() };
     let done = async {
         let mut work = store.begin(&settings.vault, true).await?;
-        let imported = work.import(settings, &file, &Importer { by, units: &Units::All, unit }).await?;
-        let look = super::Look {
-            at_ms: by.now_ms,
-            who: by.who.to_owned(),
-            what: ::casework::Act::ImportFacts.name().to_owned(),
-            subject: format!("{} facts", imported.new),
-            was_refused: false,
-        };
-        work.keep_looks(&[look]).await?;
+        let (taken, act, subject) = take(&mut work, &file, by).await?;
+        let (who, what) = (by.who.to_owned(), act.name().to_owned());
+        work.keep_looks(&[super::Look { at_ms: by.now_ms, who, what, subject, was_refused: false }]).await?;
         work.commit().await?;
-        Ok(imported)
+        Ok(taken)
     };
     done.await.map_err(|stop: Stop| match stop {
+        Stop::Problem(problem) if problem.faults.is_empty() => format!("{shown}: {}", problem.detail),
         Stop::Problem(problem) => {
             let lines = problem.faults.iter().map(|fault| format!("{shown}: {fault}"));
             lines.chain([format!("{shown}: nothing was taken")]).collect::<Vec<_>>().join("\n")

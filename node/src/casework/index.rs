@@ -10,7 +10,7 @@ use ::casework::{Confirmed, Cut, Group, Identifier, IdentifierKind, Links, Node,
 use sqlx::Row;
 
 use super::identifiers::node_of;
-use super::office::{Done, Round};
+use super::office::{Done, Office, Round};
 use super::store::Unit;
 use crate::config::Casework as Settings;
 use crate::database::{Fault, strange};
@@ -50,7 +50,8 @@ impl Index {
             links.make_public(&standing_for(identifier.kind().name(), id)?);
         }
         let cuts = "SELECT of_node, of_id, from_node, from_id, identifier, identifier.kind FROM link_cut \
-                    LEFT JOIN identifier ON identifier.id = link_cut.identifier";
+                    LEFT JOIN identifier ON identifier.id = link_cut.identifier \
+                    WHERE link_cut.id NOT IN (SELECT cut FROM cut_undone)";
         for row in unit.select(cuts, Vec::new()).await? {
             let of = node_of(&row.try_get::<String, _>(0)?, row.try_get(1)?);
             let from: Option<String> = row.try_get(2)?;
@@ -84,20 +85,28 @@ impl Index {
     }
 }
 
-impl Round<'_> {
+impl Office {
     /// The links as the register is now.
-    pub(super) async fn index(&mut self) -> Done<Rc<Index>> {
-        let version = self.unit.version().await?;
-        let known = self.office.index.borrow().clone();
+    pub(super) async fn index(
+        &self,
+        unit: &mut Unit<'_>,
+        settings: &Arc<Settings>,
+    ) -> Result<Rc<Index>, Fault> {
+        let version = unit.version().await?;
+        let known = self.index.borrow().clone();
         match known {
-            Some(known) if known.version == version && Arc::ptr_eq(&known.settings, self.settings) => {
-                Ok(known)
-            }
+            Some(known) if known.version == version && Arc::ptr_eq(&known.settings, settings) => Ok(known),
             _ => {
-                let made = Rc::new(Index::load(&mut self.unit, self.settings, version).await?);
-                *self.office.index.borrow_mut() = Some(made.clone());
+                let made = Rc::new(Index::load(unit, settings, version).await?);
+                *self.index.borrow_mut() = Some(made.clone());
                 Ok(made)
             }
         }
+    }
+}
+
+impl Round<'_> {
+    pub(super) async fn index(&mut self) -> Done<Rc<Index>> {
+        Ok(self.office.index(&mut self.unit, self.settings).await?)
     }
 }

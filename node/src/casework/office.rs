@@ -3,12 +3,14 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use ::casework::{Act, Identifier, Place, Right};
 use arc_swap::ArcSwap;
 use serde_json::{Value as Json, json};
 
 use super::asked::{Asked, CaseIdentifier, Command};
+use super::counts::Counts;
 use super::events::By;
 use super::index::Index;
 use super::looks::Look;
@@ -30,6 +32,7 @@ pub struct Office {
     pub log: fn(&str),
     /// Links, as of the last change that was seen.
     pub index: RefCell<Option<Rc<Index>>>,
+    pub counts: Arc<Counts>,
 }
 
 /// Why a request is not done: nothing of it is kept.
@@ -181,11 +184,16 @@ impl<'r> Round<'r> {
             Command::Search(search) => self.search(search).await,
             Command::Fact(id) => self.see_fact(*id).await,
             Command::Links(id) => self.links(*id).await,
+            Command::LinksAmong(id, nodes) => self.links_among(*id, nodes).await,
             Command::ChangeState(id, change) => self.change_state(*id, change).await,
             Command::Recover(id, sum) => self.recover(*id, sum).await,
             Command::Assign(id, assignment) => self.assign(*id, assignment).await,
             Command::Cut(cut) => self.cut(cut).await,
+            Command::UndoCut(id, why) => self.undo_cut(*id, why).await,
             Command::Groups => self.groups().await,
+            Command::Group(id) => self.see_group(*id).await,
+            Command::DeclineGroup(group) => self.decline_group(group).await,
+            Command::LeaveGroup(id, members) => self.leave_group(*id, members).await,
             Command::ConfirmGroup(group) => self.confirm_group(group).await,
             Command::JoinGroup(id, members) => self.join_group(*id, members).await,
             Command::KeepPerson(person) => self.keep_person(person).await,
@@ -204,6 +212,11 @@ impl<'r> Round<'r> {
             Command::SeeReport(id) => self.see_report(*id).await,
             Command::CheckReport(id, check) => self.check_report(*id, check).await,
             Command::PassOn(id, to) => self.pass_on(*id, to).await,
+            Command::ImportCentres(file, unit) => self.import_centres(file, unit.as_deref()).await,
+            Command::Centres(state) => self.centres(*state).await,
+            Command::Centre(id) => self.see_centre(*id).await,
+            Command::JudgeCentre(id, judged) => self.judge_centre(*id, judged).await,
+            Command::ConfirmCentre(id, numbers) => self.confirm_centre(*id, numbers).await,
             Command::Confirm(identifier, is_confirmed) => self.confirm(identifier, *is_confirmed).await,
             Command::Confirmations(after) => self.confirmations(*after).await,
             Command::Looks { since_ms, limit } => {
@@ -236,7 +249,9 @@ impl Command {
             Command::Search(_)
                 | Command::Fact(_)
                 | Command::Links(_)
+                | Command::LinksAmong(..)
                 | Command::Groups
+                | Command::Group(_)
                 | Command::Person(_)
                 | Command::SearchPersons(_)
                 | Command::Seizure(_)
@@ -244,6 +259,8 @@ impl Command {
                 | Command::Request(_)
                 | Command::Reports
                 | Command::SeeReport(_)
+                | Command::Centres(_)
+                | Command::Centre(_)
                 | Command::Confirmations(_)
                 | Command::Looks { .. }
                 | Command::Statistics(..)
@@ -280,6 +297,7 @@ impl Office {
             Err(ref stop) => {
                 drop(unit);
                 if let Stop::Refused(Refused { act, subject, .. }) = stop {
+                    self.counts.refused.fetch_add(1, Ordering::Relaxed);
                     looks.push(look(client, now_ms, *act, subject.clone(), true));
                 }
                 unit = self.store.begin(&settings.vault, false).await?;
@@ -290,12 +308,33 @@ impl Office {
         outcome
     }
 
-    /// Forgets answers that are given again no longer.
+    /// Forgets answers that are given again no longer, and looks that are not kept any longer.
     pub async fn forget(&self) {
         let before_ms = now_ms() - ANSWERED_MS;
         let gone = sqlx::query("DELETE FROM answered WHERE at_ms < $1").bind(before_ms);
         if let Err(fault) = gone.execute(&self.store.pool).await {
             (self.log)(&format!("casework: {fault}"));
         }
+        let settings = self.setup.load().casework.clone();
+        let Some((settings, keep_ms)) =
+            settings.and_then(|it| it.keep_looks_ms.map(|keep_ms| (it.clone(), keep_ms)))
+        else {
+            return;
+        };
+        if let Err(fault) = self.forget_looks(&settings, now_ms() - keep_ms).await {
+            (self.log)(&format!("casework: {fault}"));
+        }
+    }
+
+    /// That they are gone is itself on record.
+    async fn forget_looks(&self, settings: &Settings, before_ms: i64) -> Result<(), Fault> {
+        let mut unit = self.store.begin(&settings.vault, true).await?;
+        let gone = unit.run("DELETE FROM look WHERE at_ms < $1", vec![before_ms.into()]).await?;
+        if gone > 0 {
+            let subject = format!("{gone} looks before {}", crate::loans::view::time(before_ms));
+            let (who, what) = ("qalqan".to_owned(), "forget-looks".to_owned());
+            unit.keep_looks(&[Look { at_ms: now_ms(), who, what, subject, was_refused: false }]).await?;
+        }
+        unit.commit().await
     }
 }

@@ -84,6 +84,24 @@ const SEALED: &[Sealed] = &[
         about: |keys| format!("confirmation {}", words(keys)),
     },
     Sealed {
+        table: "centre",
+        keys: &["id"],
+        column: "sealed",
+        about: |keys| format!("centre {}", words(keys)),
+    },
+    Sealed {
+        table: "cut_undone",
+        keys: &["cut"],
+        column: "sealed",
+        about: |keys| format!("cut undone {}", words(keys)),
+    },
+    Sealed {
+        table: "declined",
+        keys: &["id"],
+        column: "sealed",
+        about: |keys| format!("declined {}", words(keys)),
+    },
+    Sealed {
         table: "answered",
         keys: &["client", "key"],
         column: "sealed",

@@ -1,8 +1,6 @@
 //! Public numbers out of the register: questions in SQL over the facts of a period, each shown as it was asked.
 
-use std::collections::BTreeMap;
-
-use ::casework::{FactKind, Figure, ItemKind, Measure, Period, Seizure, Year, chart, csv, growth};
+use ::casework::{FactKind, Figure, Measure, Period, Seizure, Year, chart, csv, growth};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use rules::{Language, word};
@@ -11,7 +9,7 @@ use sqlx::Row;
 
 use super::store::{Store, Unit};
 use crate::config::Casework as Settings;
-use crate::database::rows::Value;
+use crate::database::rows::{self, Value};
 use crate::database::{Fault, strange};
 
 /// What is asked for.
@@ -162,9 +160,14 @@ const PERSONS: &str = "SELECT person.kind, COUNT(DISTINCT person.id) FROM person
                        GROUP BY person.kind ORDER BY person.kind";
 const GROUPS: &str = "SELECT it.case_group, COUNT(*) FROM member AS it JOIN fact ON fact.id = it.node_id \
                       WHERE it.node = 'fact' AND {} GROUP BY it.case_group ORDER BY COUNT(*) DESC";
-const SEIZURES: &str =
-    "SELECT seizure.id, seizure.sealed FROM seizure JOIN fact ON fact.id = seizure.fact WHERE {}";
-const ALL_SEIZURES: &str = "SELECT id, sealed FROM seizure";
+const SEIZURES: &str = "SELECT seized.item, COUNT(*) FROM seized JOIN seizure ON seizure.id = seized.seizure \
+                        JOIN fact ON fact.id = seizure.fact WHERE {} GROUP BY seized.item ORDER BY seized.item";
+const ALL_SEIZURES: &str =
+    "SELECT item, COUNT(*) FROM seized WHERE at_ms < $1 AND at_ms >= $2 GROUP BY item ORDER BY item";
+const CENTRES: &str = "SELECT COUNT(DISTINCT centre.id) FROM centre JOIN centre_fact ON centre_fact.centre = centre.id \
+                       JOIN fact ON fact.id = centre_fact.fact WHERE {} AND centre.state = 'confirmed'";
+const ALL_CENTRES: &str =
+    "SELECT COUNT(*) FROM centre WHERE at_ms < $1 AND at_ms >= $2 AND state = 'confirmed'";
 const REPORTS: &str =
     "SELECT kind, COUNT(*) FROM report WHERE at_ms < $1 AND at_ms >= $2 GROUP BY kind ORDER BY kind";
 const FACTS: &str = "SELECT COUNT(*) FROM fact WHERE {}";
@@ -210,40 +213,40 @@ impl Unit<'_> {
         Ok(figures)
     }
 
-    /// Things that were seized in the period; of a region or a type, those of its facts. What they are is sealed.
-    async fn seized(&mut self, wanted: &Wanted, bounds: (Option<i64>, i64)) -> Result<Vec<Figure>, Fault> {
-        let is_of_facts = wanted.region.is_some() || wanted.kind.is_some();
-        let question = match is_of_facts {
-            // By the facts' own days, as everything else of them.
-            true => Question::of_facts(SEIZURES, wanted, bounds),
-            false => Question { sql: ALL_SEIZURES.to_owned(), values: Vec::new() },
-        };
-        let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
-        for row in self.asked(&question).await? {
-            let about = format!("seizure {}", row.try_get::<i64, _>(0)?);
-            let seizure = self.open(&about, &row.try_get::<String, _>(1)?)?;
+    /// Of a region or a type, what hangs on its facts; else what is of the period by its own days.
+    fn of_facts_or_days(
+        wanted: &Wanted,
+        bounds: (Option<i64>, i64),
+        of_facts: &str,
+        of_days: &str,
+    ) -> Question {
+        match wanted.region.is_some() || wanted.kind.is_some() {
+            true => Question::of_facts(of_facts, wanted, bounds),
+            false => Question {
+                sql: of_days.to_owned(),
+                values: vec![Value::Int(bounds.1), Value::Int(bounds.0.unwrap_or(i64::MIN))],
+            },
+        }
+    }
+
+    /// Seizures of before they were counted: opened once.
+    async fn count_older_seizures(&mut self) -> Result<(), Fault> {
+        let older = "SELECT seizure.id, seizure.sealed FROM seizure LEFT JOIN seized ON seized.seizure = seizure.id \
+                     WHERE seized.seizure IS NULL";
+        let mut counted = Vec::new();
+        for row in self.select(older, Vec::new()).await? {
+            let id: i64 = row.try_get(0)?;
+            let seizure = self.open(&format!("seizure {id}"), &row.try_get::<String, _>(1)?)?;
             let seizure: Seizure =
                 serde_json::from_str(&seizure).map_err(|_| strange("a seizure of another version"))?;
-            let is_within = seizure.at_ms < bounds.1 && bounds.0.is_none_or(|from| seizure.at_ms >= from);
-            if is_of_facts || is_within {
-                *counts.entry(seizure.item.name()).or_default() += 1;
-            }
+            counted.push([id.into(), seizure.item.name().into(), seizure.at_ms.into()]);
         }
-        let query = question.shown() + " -- what and when it was seized is sealed";
-        let figure = |of: &str, value| Figure {
-            measure: Measure::Seizures,
-            of: of.to_owned(),
-            period: wanted.period,
-            value,
-            query: query.clone(),
-        };
-        let mut figures = vec![figure("", counts.values().sum())];
-        let items = ItemKind::ALL.iter().filter_map(|item| Some((item.name(), *counts.get(item.name())?)));
-        figures.extend(items.map(|(item, count)| figure(item, count)));
-        Ok(figures)
+        let insert = "INSERT INTO seized (seizure, item, at_ms)";
+        rows::insert(&mut self.tx, insert, counted, "ON CONFLICT (seizure) DO NOTHING").await
     }
 
     pub(super) async fn statistics(&mut self, wanted: &Wanted, zone: &TimeZone) -> Result<Statistics, Fault> {
+        self.count_older_seizures().await?;
         let (period, bounds) = (wanted.period, wanted.bounds(wanted.period, zone)?);
         let over = |sql: &str| Question::of_facts(sql, wanted, bounds);
         let mut figures = self.of_types(over(BY_TYPE), period).await?;
@@ -256,7 +259,12 @@ impl Unit<'_> {
         for (measure, value) in [(Measure::Groups, groups.len() as i64), (Measure::LargestGroup, largest)] {
             figures.push(Figure { measure, of: String::new(), period, value, query: query.clone() });
         }
-        figures.extend(self.seized(wanted, bounds).await?);
+        let seized = Self::of_facts_or_days(wanted, bounds, SEIZURES, ALL_SEIZURES);
+        figures.extend(self.counted(Measure::Seizures, seized, period).await?);
+        let centres = Self::of_facts_or_days(wanted, bounds, CENTRES, ALL_CENTRES);
+        let value = self.asked(&centres).await?[0].try_get(0)?;
+        let (measure, query) = (Measure::CallCentres, centres.shown());
+        figures.push(Figure { measure, of: String::new(), period, value, query });
         // A report is of no region and no type.
         if wanted.region.is_none() && wanted.kind.is_none() {
             let values = vec![Value::Int(bounds.1), Value::Int(bounds.0.unwrap_or(0))];
@@ -276,7 +284,10 @@ impl Unit<'_> {
 impl Store {
     /// For whoever has the register's file or URL, and its keys.
     pub async fn statistics(&self, settings: &Settings, wanted: &Wanted) -> Result<Statistics, Fault> {
-        self.begin(&settings.vault, false).await?.statistics(wanted, &settings.days.zone).await
+        let mut unit = self.begin(&settings.vault, false).await?;
+        let statistics = unit.statistics(wanted, &settings.days.zone).await?;
+        unit.commit().await?;
+        Ok(statistics)
     }
 }
 

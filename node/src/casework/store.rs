@@ -1,7 +1,8 @@
 //! Where the register is kept: SQLite or PostgreSQL by its URL, one schema, the same statements.
 //!
 //! A change is one transaction. What people said and who they are stands only in `sealed` columns; `hash`, `victim` and
-//! `victim_phone` are keyed hashes. Links are computed of what cases hold; what persons decided about them is kept.
+//! `victim_phone` are keyed hashes. Links are computed of what cases hold; what persons decided about them is kept. `seized` says in
+//! clear what kind of thing was taken when.
 
 use std::ops::Deref;
 
@@ -44,6 +45,8 @@ fn tables() -> impl Iterator<Item = &'static str> {
         super::requests::SCHEMA,
         super::reports::SCHEMA,
         super::confirmed::SCHEMA,
+        super::centres::SCHEMA,
+        super::undone::SCHEMA,
     ];
     SCHEMA.iter().chain(own.into_iter().flatten()).copied()
 }

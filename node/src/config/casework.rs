@@ -37,6 +37,7 @@ pub struct CaseworkTable {
     pub holidays: Vec<Spanned<String>>,
     pub request_days: Option<Spanned<u64>>,
     pub import_mb: Option<Spanned<u64>>,
+    pub keep_looks_days: Option<Spanned<u64>>,
     pub feed_list: Option<Spanned<ListName>>,
 }
 
@@ -64,6 +65,8 @@ pub struct Casework {
     pub request_days: u32,
     /// The longest file of facts by HTTP, bytes.
     pub import_bytes: usize,
+    /// None: looks are kept for good.
+    pub keep_looks_ms: Option<i64>,
     /// The list's file that confirmed numbers are written to; none: they reach no list.
     pub feed: Option<PathBuf>,
 }
@@ -117,6 +120,8 @@ impl Reader<'_> {
             .collect();
         let request_days = self.bounded("request-days", table.request_days.as_ref(), 3, 1..=60);
         let import_mb = self.bounded("import-mb", table.import_mb.as_ref(), 64, 1..=1024);
+        let keep_looks = table.keep_looks_days.as_ref();
+        let keep_looks = keep_looks.map(|days| self.bounded("keep-looks-days", Some(days), 365, 30..=36_500));
         Some(Casework {
             store: store?,
             vault: Arc::new(vault?),
@@ -132,6 +137,7 @@ impl Reader<'_> {
             weights: table.links.clone(),
             request_days: request_days as u32,
             import_bytes: import_mb as usize * 1024 * 1024,
+            keep_looks_ms: keep_looks.map(|days| days as i64 * 86_400_000),
             feed,
         })
     }

@@ -12,7 +12,7 @@ use super::casework::CaseworkTable;
 use super::exchange::{ExchangeTable, MemberTable};
 use super::http::HttpTable;
 use super::hunting::Hunting;
-use super::journal::JournalTable;
+use super::journal::{EvidenceTable, JournalTable};
 use super::loans::LoansTable;
 use super::nats::NatsTable;
 use super::roaming::RoamingTable;
@@ -35,6 +35,8 @@ pub struct ConfigFile {
     pub sip: SipTable,
     #[serde(default)]
     pub journal: JournalTable,
+    #[serde(default)]
+    pub evidence: EvidenceTable,
     #[serde(default)]
     pub http: HttpTable,
     pub tracing: Option<TracingTable>,

@@ -1,4 +1,5 @@
-//! `[journal]`: where verdicts are kept, how their numbers are, for how long, and under which keys.
+//! `[journal]`: where verdicts are kept, how their numbers are, for how long, and under which keys. `[evidence]`: what packages of
+//! them are written with.
 
 use std::path::{Path, PathBuf};
 
@@ -81,6 +82,35 @@ impl JournalTable {
         {
             let what = format!("segments \"{}\" is not an address such as s3://bucket/prefix", url.get_ref());
             faults.at(Some(url.span()), &what);
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct EvidenceTable {
+    pub font: Option<PathBuf>,
+    pub font_bold: Option<PathBuf>,
+}
+
+/// What reports of evidence packages are written with.
+pub struct Evidence {
+    pub font: PathBuf,
+    pub bold: PathBuf,
+    /// Minutes east of UTC.
+    pub utc_offset_min: i32,
+}
+
+impl Evidence {
+    pub fn new(table: &EvidenceTable, base: &Path, utc_offset_min: i32) -> Evidence {
+        let path = |named: &Option<PathBuf>, debian: &str| {
+            let debian = Path::new("/usr/share/fonts/truetype/dejavu").join(debian);
+            named.as_ref().map_or(debian, |path| base.join(path))
+        };
+        Evidence {
+            font: path(&table.font, "DejaVuSans.ttf"),
+            bold: path(&table.font_bold, "DejaVuSans-Bold.ttf"),
+            utc_offset_min,
         }
     }
 }

@@ -9,6 +9,7 @@ use super::problem::{Kind, Problem};
 use super::{Answer, Desk, Route, is_json, language, plain, read, token, wrong_method};
 use crate::casework::{Asked, Command, Form, Wanted};
 use crate::store::now_ms;
+use ::casework::CentreState;
 use rules::Language;
 
 /// No body but a file of facts is longer.
@@ -56,9 +57,12 @@ fn what<'p>(rest: &[&'p str]) -> Option<What<'p>> {
         ["facts", fact, "links"] => What::Get("links", Some(id(fact)?)),
         ["facts", fact, act @ ("state" | "recovered" | "assign")] => What::Post(act, Some(id(fact)?)),
         ["cuts"] => What::Post("cut", None),
+        ["cuts", cut, "undo"] => What::Post("undo-cut", Some(id(cut)?)),
         ["groups"] => What::Get("groups", None),
         ["groups", "confirm"] => What::Post("confirm-group", None),
-        ["groups", group, "members"] => What::Post("members", Some(id(group)?)),
+        ["groups", "decline"] => What::Post("decline-group", None),
+        ["groups", group] => What::Get("group", Some(id(group)?)),
+        ["groups", group, act @ ("members" | "remove")] => What::Post(act, Some(id(group)?)),
         ["persons"] => What::Post("person", None),
         ["persons", "search"] => What::Post("search-persons", None),
         ["persons", person] => What::Get("person", Some(id(person)?)),
@@ -72,6 +76,9 @@ fn what<'p>(rest: &[&'p str]) -> Option<What<'p>> {
         ["reports"] => What::Both("report", "reports"),
         ["reports", report] => What::Get("report", Some(id(report)?)),
         ["reports", report, act @ ("check" | "pass-on")] => What::Post(act, Some(id(report)?)),
+        ["centres"] => What::Both("import-centres", "centres"),
+        ["centres", centre] => What::Get("centre", Some(id(centre)?)),
+        ["centres", centre, act @ ("judge" | "numbers")] => What::Post(act, Some(id(centre)?)),
         ["confirmed"] => What::Both("confirm", "confirmations"),
         ["confirmed", "retract"] => What::Post("retract", None),
         ["looks"] => What::Get("looks", None),
@@ -101,6 +108,9 @@ fn posted(what: &str, id: Option<i64>, body: &Bytes, query: &Query) -> Result<Co
         "recovered" => Command::Recover(id, parse(body)?),
         "assign" => Command::Assign(id, parse(body)?),
         "cut" => Command::Cut(parse(body)?),
+        "undo-cut" => Command::UndoCut(id, parse(body)?),
+        "decline-group" => Command::DeclineGroup(parse(body)?),
+        "remove" => Command::LeaveGroup(id, parse(body)?),
         "confirm-group" => Command::ConfirmGroup(parse(body)?),
         "members" => Command::JoinGroup(id, parse(body)?),
         "person" => Command::KeepPerson(parse(body)?),
@@ -113,6 +123,9 @@ fn posted(what: &str, id: Option<i64>, body: &Bytes, query: &Query) -> Result<Co
         "report" => Command::Report(parse(body)?),
         "check" => Command::CheckReport(id, parse(body)?),
         "pass-on" => Command::PassOn(id, parse(body)?),
+        "import-centres" => Command::ImportCentres(body.clone(), query.get("unit").map(str::to_owned)),
+        "judge" => Command::JudgeCentre(id, parse(body)?),
+        "numbers" => Command::ConfirmCentre(id, parse(body)?),
         "confirm" => Command::Confirm(parse(body)?, true),
         "retract" => Command::Confirm(parse(body)?, false),
         _ => unreachable!("no other is posted"),
@@ -126,12 +139,19 @@ fn got(what: &str, id: Option<i64>, query: &Query, language: Language) -> Result
         "fact" => Command::Fact(id),
         "links" => Command::Links(id),
         "groups" => Command::Groups,
+        "group" => Command::Group(id),
         "person" => Command::Person(id),
         "seizure" => Command::Seizure(id),
         "requests" => Command::Requests,
         "request" => Command::Request(id),
         "reports" => Command::Reports,
         "report" => Command::SeeReport(id),
+        "centres" => {
+            let state = query.get("state").map(|state| CentreState::from_name(state).ok_or(state));
+            let wrong = |_| wrong("state is none of proposed, confirmed and dismissed");
+            Command::Centres(state.transpose().map_err(wrong)?)
+        }
+        "centre" => Command::Centre(id),
         "confirmations" => {
             let after = query.get("after").map_or(Ok(0), str::parse);
             Command::Confirmations(after.map_err(|_| wrong("after is no number"))?)
@@ -201,10 +221,14 @@ impl Desk {
         let client = client.ok_or_else(token::unknown)?.clone();
         let (command, repeats) = if is_post {
             let (what, id) = asked.posted().expect("it fits");
-            let is_file = what == "import";
-            let limit = if is_file { settings.import_bytes } else { BODY };
+            let file = match what {
+                "import" => Some("text/csv"),
+                "import-centres" => Some("application/x-ndjson"),
+                _ => None,
+            };
+            let limit = if file.is_some() { settings.import_bytes } else { BODY };
             let body = read(body, limit, setup.http.body).await?;
-            if is_file { is_csv(&head.headers) } else { is_json(&head.headers) }?;
+            file.map_or_else(|| is_json(&head.headers), |kind| is_file(&head.headers, kind))?;
             (posted(what, id, &body, &query)?, repeats(&head.headers, whole, &body)?)
         } else {
             let (what, id) = asked.got().expect("it fits");
@@ -226,10 +250,10 @@ impl Desk {
     }
 }
 
-fn is_csv(headers: &header::HeaderMap) -> Result<(), Problem> {
+fn is_file(headers: &header::HeaderMap, wanted: &str) -> Result<(), Problem> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    match kind.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("text/csv") {
+    match kind.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case(wanted) {
         true => Ok(()),
-        false => Err(Problem::new(Kind::UnsupportedMediaType, "send Content-Type: text/csv")),
+        false => Err(Problem::new(Kind::UnsupportedMediaType, format!("send Content-Type: {wanted}"))),
     }
 }

@@ -45,6 +45,7 @@ pub fn openapi() -> &'static str {
         case::see_groups, case::confirm_group, case::join_group, case::keep_person, case::search_persons, case::see_person, case::add_identifiers,
         case::keep_seizure, case::see_seizure, case::hand_over, case::make_request, case::see_requests, case::see_request, case::answer_request,
         case::report, case::see_reports, case::see_report, case::check_report, case::pass_on_report, case::confirm_identifier,
+        case::undo_cut, case::see_group, case::leave_group, case::decline_group, case::import_centres, case::see_centres, case::see_centre, case::judge_centre, case::confirm_centre,
         case::retract_identifier, case::see_confirmed, case::see_looks, case::see_statistics,
         one_time_password::send_one_time_password, one_time_password::validate_one_time_password
     ),

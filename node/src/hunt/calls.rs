@@ -4,6 +4,7 @@
 mod groups;
 mod lines;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use call::Decided;
@@ -53,6 +54,8 @@ pub struct Found {
     pub forged: u64,
     /// Columns that no file had.
     pub missing: Vec<&'static str>,
+    /// Names of the trunks of some calls that were looked for, by their numbers in records.
+    pub trunks: HashMap<u64, String>,
 }
 
 impl Found {
@@ -62,6 +65,7 @@ impl Found {
         self.future += other.future;
         self.earlier += other.earlier;
         self.forged += other.forged;
+        self.trunks.extend(other.trunks.iter().map(|(trunk, name)| (*trunk, name.clone())));
     }
 }
 
@@ -139,6 +143,15 @@ impl<'i> Intake<'i> {
         number(cell, self.source.plan, &DIALLING)
     }
 
+    /// Where some calls are looked at, their trunks' names are kept.
+    fn trunk(&mut self, cell: &Cell) -> Option<u64> {
+        let trunk = name(cell)?;
+        if let (Some(_), Cell::Text(text)) = (self.look.concerns, cell) {
+            self.found.trunks.entry(trunk).or_insert_with(|| (*text).to_owned());
+        }
+        Some(trunk)
+    }
+
     /// A start that is asked for; what is not is counted.
     fn in_time(&mut self, start_ms: Option<i64>) -> Option<i64> {
         let Some(start_ms) = start_ms.filter(|start_ms| *start_ms <= self.source.now_ms) else {
@@ -175,7 +188,7 @@ impl<'i> Intake<'i> {
             return Ok(());
         };
         self.found.records += 1;
-        let trunk = name(&Cell::Text(&call.trunk));
+        let trunk = self.trunk(&Cell::Text(&call.trunk));
         (self.look.each)(&CallRecord { calling, called, start_ms, trunk, ..CallRecord::default() });
         Ok(())
     }
@@ -208,7 +221,7 @@ impl<'i> Intake<'i> {
             start_ms,
             duration_s,
             is_answered: truth(answered).or_else(by_cause),
-            trunk: name(trunk),
+            trunk: self.trunk(trunk),
             cell: name(cell),
             imei: telephone(imei),
             imsi: integer(imsi).and_then(|imsi| u64::try_from(imsi).ok()),

@@ -67,11 +67,15 @@ pub fn name(cell: &Cell) -> Option<u64> {
     match cell {
         Cell::None | Cell::Text("") => None,
         Cell::Integer(value) => Some(*value as u64),
-        Cell::Text(text) => Some(text.parse().unwrap_or_else(|_| {
-            text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            })
-        })),
+        Cell::Text(text) => {
+            // 07 is another than 7.
+            let number = text.parse().ok().filter(|_| *text == "0" || !text.starts_with(['0', '+']));
+            Some(number.unwrap_or_else(|| {
+                text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+                    (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+                })
+            }))
+        }
     }
 }
 

@@ -15,8 +15,11 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use serde::Serialize;
 
+/// Names of trunks by the numbers that the reader gave them.
+pub type Trunks = std::collections::HashMap<u64, String>;
+
 /// Writes all clusters, with whole numbers: whole or not at all, and nobody else's to read.
-pub fn write(clusters: &[Cluster], path: &Path) -> io::Result<()> {
+pub fn write(clusters: &[Cluster], trunks: &Trunks, path: &Path) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".part");
     let part = PathBuf::from(name);
@@ -28,7 +31,7 @@ pub fn write(clusters: &[Cluster], path: &Path) -> io::Result<()> {
     left?;
     let file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&part)?;
     let is_table = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
-    let written = if is_table { table(clusters, file) } else { lines(clusters, file) };
+    let written = if is_table { table(clusters, file) } else { lines(clusters, trunks, file) };
     written.and_then(|file| file.sync_all()).and_then(|()| fs::rename(&part, path)).inspect_err(|_| {
         let _ = fs::remove_file(&part);
     })
@@ -53,11 +56,14 @@ struct SuspectLine<'c> {
     outgoing: u32,
     incoming: u32,
     answered: u32,
+    /// Telephones and trunks of that day.
+    imeis: Vec<String>,
+    trunks: Vec<String>,
     signals: &'c [Given],
 }
 
 impl<'c> SuspectLine<'c> {
-    fn of(suspect: &'c Suspect) -> SuspectLine<'c> {
+    fn of(suspect: &'c Suspect, trunks: &Trunks) -> SuspectLine<'c> {
         let behaviour = &suspect.behaviour;
         let day = jiff::Timestamp::from_second(behaviour.day * 86_400).unwrap_or_default();
         SuspectLine {
@@ -68,6 +74,14 @@ impl<'c> SuspectLine<'c> {
             outgoing: behaviour.outgoing,
             incoming: behaviour.incoming,
             answered: behaviour.answered,
+            imeis: behaviour.imeis.values().iter().map(|imei| format!("{imei:014}")).collect(),
+            // A name that is a number in the records is that number.
+            trunks: behaviour
+                .trunks
+                .values()
+                .iter()
+                .map(|trunk| trunks.get(trunk).cloned().unwrap_or_else(|| trunk.to_string()))
+                .collect(),
             signals: &suspect.signals,
         }
     }
@@ -77,7 +91,7 @@ fn e164(suspect: &Suspect) -> String {
     format!("+{}", suspect.behaviour.number)
 }
 
-fn lines(clusters: &[Cluster], file: File) -> io::Result<File> {
+fn lines(clusters: &[Cluster], trunks: &Trunks, file: File) -> io::Result<File> {
     let mut file = BufWriter::new(file);
     for (n, cluster) in clusters.iter().enumerate() {
         let line = ClusterLine {
@@ -85,7 +99,7 @@ fn lines(clusters: &[Cluster], file: File) -> io::Result<File> {
             evidence: cluster.evidence,
             alarms: cluster.alarms(),
             ties: &cluster.ties,
-            numbers: cluster.suspects.iter().map(SuspectLine::of).collect(),
+            numbers: cluster.suspects.iter().map(|suspect| SuspectLine::of(suspect, trunks)).collect(),
         };
         serde_json::to_writer(&mut file, &line)?;
         file.write_all(b"\n")?;

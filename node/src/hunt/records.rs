@@ -102,7 +102,7 @@ pub fn hunt(args: &RecordsArgs, out: &mut impl Write) -> Result<(), String> {
     }
     let closer = sieve.closer(&settings.thresholds);
     let concerns = |calling, called| closer.concerns(calling, called);
-    source.read(&mut bar, &Look::at_some(&concerns, &|record| closer.see(record)))?;
+    let trunks = source.read(&mut bar, &Look::at_some(&concerns, &|record| closer.see(record)))?.trunks;
     bar.clear();
     let (behaviours, repeated) = closer.behaviours();
     if repeated > 0 {
@@ -118,7 +118,7 @@ pub fn hunt(args: &RecordsArgs, out: &mut impl Write) -> Result<(), String> {
         })?;
     }
     if let Some(path) = &args.out {
-        found::write(&clusters, path)
+        found::write(&clusters, &trunks, path)
             .map_err(|error| format!("{}: {}", path.display(), explain_io(&error)))?;
     }
     print(&clusters, args.top, out).map_err(|error| error.to_string())?;

@@ -1,9 +1,9 @@
 //! The register of cases in the description.
 
 use crate::casework::asked::{
-    Assignment, FactSearch, GroupConfirmed, GroupMembers, HandedOver, IdentifierConfirmed, LinkCut,
-    MoreIdentifiers, NewPerson, NewReport, NewRequest, NewSeizure, PersonSearch, RecoveredSum, ReportCheck,
-    ReportPassed, RequestAnswer, StateChange,
+    Assignment, CentreJudged, CentreNumbers, FactSearch, GroupConfirmed, GroupDeclined, GroupMembers,
+    HandedOver, IdentifierConfirmed, LinkCut, MoreIdentifiers, NewPerson, NewReport, NewRequest, NewSeizure,
+    PersonSearch, RecoveredSum, ReportCheck, ReportPassed, RequestAnswer, StateChange, Why,
 };
 use crate::http::problem::ProblemBody;
 
@@ -60,12 +60,20 @@ routes! {
     assign_fact: post "/v1/case/facts/{id}/assign", id "The fact", body Assignment, "application/json", key "Sent again within 3 days, it is answered as before" => 200 "The fact";
     /// Cut a wrong link: it stays cut
     cut_link: post "/v1/case/cuts", body LinkCut, "application/json", key "Sent again within 3 days, it is answered as before" => 201 "The cut";
+    /// Undo a cut: it stays in the history
+    undo_cut: post "/v1/case/cuts/{id}/undo", id "The cut", body Why, "application/json", key "Sent again within 3 days, it is answered as before" => 200 "The cut";
     /// See groups that persons confirmed, and those that links propose
     see_groups: get "/v1/case/groups" => 200 "Both, those with most facts first";
     /// Confirm a group
     confirm_group: post "/v1/case/groups/confirm", body GroupConfirmed, "application/json", key "Sent again within 3 days, it is answered as before" => 201 "The group";
     /// Add to a confirmed group
     join_group: post "/v1/case/groups/{id}/members", id "The group", body GroupMembers, "application/json", key "Sent again within 3 days, it is answered as before" => 200 "Who was added";
+    /// See a confirmed group and what happened to it
+    see_group: get "/v1/case/groups/{id}", id "The group" => 200 "The group, its cases and events";
+    /// Take cases out of a confirmed group
+    leave_group: post "/v1/case/groups/{id}/remove", id "The group", body GroupMembers, "application/json", key "Sent again within 3 days, it is answered as before" => 200 "Who was taken out";
+    /// Decline a proposed group: it is proposed again when links bring more to it
+    decline_group: post "/v1/case/groups/decline", body GroupDeclined, "application/json", key "Sent again within 3 days, it is answered as before" => 201 "The decision";
     /// Keep a person
     keep_person: post "/v1/case/persons", body NewPerson, "application/json", key "Sent again within 3 days, it is answered as before" => 201 "The person";
     /// Find persons
@@ -98,6 +106,16 @@ routes! {
     check_report: post "/v1/case/reports/{id}/check", id "The report", body ReportCheck, "application/json", key "Sent again within 3 days, it is answered as before" => 200 "The report";
     /// Say to whom a confirmed report was passed on
     pass_on_report: post "/v1/case/reports/{id}/pass-on", id "The report", body ReportPassed, "application/json", key "Sent again within 3 days, it is answered as before" => 200 "The report";
+    /// Take in call centres as a hunt found them, JSON lines, whole or not at all; one that is known grows
+    import_centres: post "/v1/case/centres", body String, "application/x-ndjson", query "unit" "Whose the centres are; left out by who works in one", key "Sent again within 3 days, it is answered as before" => 201 "Which are new, which have grown, and how many were there";
+    /// See call centres
+    see_centres: get "/v1/case/centres", query "state" "`proposed`, `confirmed` or `dismissed` alone" => 200 "Call centres, the newest first";
+    /// See a call centre
+    see_centre: get "/v1/case/centres/{id}", id "The call centre" => 200 "Its numbers, telephones and trunks, the facts whose victims it called, and events";
+    /// Confirm a call centre, or dismiss it
+    judge_centre: post "/v1/case/centres/{id}/judge", id "The call centre", body CentreJudged, "application/json", key "Sent again within 3 days, it is answered as before" => 200 "The call centre";
+    /// Confirm all numbers of a confirmed call centre as a fraudster's, or take that back
+    confirm_centre: post "/v1/case/centres/{id}/numbers", id "The call centre", body CentreNumbers, "application/json", key "Sent again within 3 days, it is answered as before" => 200 "How many numbers that changed";
     /// Confirm an identifier as a fraudster's
     confirm_identifier: post "/v1/case/confirmed", body IdentifierConfirmed, "application/json", key "Sent again within 3 days, it is answered as before" => 201 "Its place among confirmations";
     /// Take back that an identifier is a fraudster's
