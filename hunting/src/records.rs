@@ -143,6 +143,8 @@ pub struct Behaviour {
     /// Most IMSIs that one of its telephones had within 7 days.
     pub imsis: u32,
     once: HashSet<u64>,
+    /// Records of its calls, with those that came twice.
+    seen: u32,
 }
 
 impl Behaviour {
@@ -166,6 +168,7 @@ impl Behaviour {
             age_days: None,
             imsis: 0,
             once: HashSet::new(),
+            seen: 0,
         }
     }
 
@@ -323,6 +326,7 @@ impl Closer {
         if is_candidate(&key) {
             let quarter = (record.start_ms + self.sieve.offset_ms).rem_euclid(DAY_MS) / (DAY_MS / 96);
             let behaviour = self.behaviours.entry(key).or_insert_with(|| Behaviour::new(key.0, day));
+            behaviour.seen = behaviour.seen.saturating_add(1);
             match behaviour.is_new(record) {
                 true => behaviour.call_out(record, quarter as usize, &self.sieve.thresholds),
                 false => self.repeated += 1,
@@ -341,7 +345,9 @@ impl Closer {
     pub fn behaviours(self) -> Vec<Behaviour> {
         let first_day = self.sieve.days.map_or(0, |(first, _)| first);
         let mut busiest: HashMap<u64, Behaviour> = HashMap::new();
-        for (_, mut behaviour) in self.behaviours {
+        // The sieve counts too much where numbers share a counter: by now it is known exactly.
+        let least = self.sieve.thresholds.looked_at.min(255);
+        for (_, mut behaviour) in self.behaviours.into_iter().filter(|(_, one)| one.seen >= least) {
             behaviour.once = HashSet::new();
             match busiest.get_mut(&behaviour.number) {
                 Some(known) if (known.outgoing, known.day) >= (behaviour.outgoing, behaviour.day) => {}

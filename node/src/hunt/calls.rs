@@ -1,7 +1,6 @@
 //! Call records for hunting: CSV and Parquet with the columns that a file has, each known by its name or by `--map`, and the
 //! calls of a journal.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 
@@ -12,7 +11,7 @@ use numbering::{Dialling, Plan};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::fields::{Cell, Column, DIALLING, integer, number, of_party, start_ms, telephone, truth};
+use super::fields::{Cell, Column, DIALLING, integer, name, number, of_party, start_ms, telephone, truth};
 use crate::query::{self, Found as Screened};
 use crate::records::{Form, Progress, Recording};
 
@@ -80,30 +79,14 @@ pub fn mapping(texts: &[String]) -> Result<Vec<(String, String)>, String> {
         .collect()
 }
 
-/// Turns fields into records; names of trunks and cells become numbers.
+/// Turns fields into records.
 struct Intake<'i> {
     source: &'i Source<'i>,
     dialling: Dialling,
-    names: HashMap<String, u32>,
     found: Found,
 }
 
 impl Intake<'_> {
-    fn name(&mut self, cell: &Cell) -> Option<u32> {
-        match cell {
-            Cell::None | Cell::Text("") => None,
-            Cell::Integer(value) => Some(*value as u32),
-            Cell::Text(text) => match self.names.get(*text) {
-                Some(name) => Some(*name),
-                None => {
-                    let name = self.names.len() as u32;
-                    self.names.insert((*text).to_owned(), name);
-                    Some(name)
-                }
-            },
-        }
-    }
-
     /// A start that is asked for; what is not is counted.
     fn in_time(&mut self, start_ms: Option<i64>) -> Option<i64> {
         let Some(start_ms) = start_ms.filter(|start_ms| *start_ms <= self.source.now_ms) else {
@@ -146,7 +129,7 @@ impl Intake<'_> {
             return Ok(());
         };
         self.found.records += 1;
-        let trunk = self.name(&Cell::Text(&call.trunk));
+        let trunk = name(&Cell::Text(&call.trunk));
         each(&CallRecord { calling, called, start_ms, trunk, ..CallRecord::default() });
         Ok(())
     }
@@ -172,8 +155,8 @@ impl Intake<'_> {
             start_ms,
             duration_s,
             is_answered: truth(answered).or_else(by_cause),
-            trunk: self.name(trunk),
-            cell: self.name(cell),
+            trunk: name(trunk),
+            cell: name(cell),
             imei: telephone(imei),
             imsi: integer(imsi).and_then(|imsi| u64::try_from(imsi).ok()),
         });
@@ -212,8 +195,7 @@ impl Source<'_> {
         progress: &mut dyn Progress,
         each: &mut dyn FnMut(&CallRecord),
     ) -> Result<Found, String> {
-        let mut intake =
-            Intake { source: self, dialling: DIALLING, names: HashMap::new(), found: Found::default() };
+        let mut intake = Intake { source: self, dialling: DIALLING, found: Found::default() };
         let mut had = [false; COLUMNS.len()];
         for path in self.files {
             if let Some(keys) = self.keys.filter(|_| path.is_dir()) {

@@ -1,5 +1,7 @@
 //! A field of call records, as text or an integer, and what it says.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Float64Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
@@ -46,6 +48,19 @@ pub fn telephone(cell: &Cell) -> Option<u64> {
         100_000_000_000_000.. => imei / 10,
         imei => imei,
     })
+}
+
+/// The name of a trunk or a cell as a number, the same in whatever order names come: signals look at the least ones.
+pub fn name(cell: &Cell) -> Option<u32> {
+    match cell {
+        Cell::None | Cell::Text("") => None,
+        Cell::Integer(value) => Some(*value as u32),
+        Cell::Text(text) => Some(text.parse().unwrap_or_else(|_| {
+            let mut hasher = DefaultHasher::new();
+            text.hash(&mut hasher);
+            hasher.finish() as u32
+        })),
+    }
 }
 
 pub fn of_party(party: &Party) -> Option<u64> {
