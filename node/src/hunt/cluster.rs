@@ -193,9 +193,6 @@ impl Sifting<'_> {
     }
 
     async fn table<'s>(&self, context: &SessionContext, path: &'s Path) -> Result<Table<'s>, String> {
-        if path.is_dir() {
-            return Err("is a directory: journals are hunted in without --on".to_owned());
-        }
         let recording = Recording::open(path)?;
         let whole = path.canonicalize().map_err(|error| explain_io(&error))?;
         let url = reqwest::Url::from_file_path(&whole).map_err(|()| "has no path".to_owned())?;
@@ -283,9 +280,13 @@ impl Sifting<'_> {
                     vec![sum(col("calls")).alias("calls"), min(col("first")).alias("first")],
                 )
         })();
-        let counted = made.map_err(|error| self.told(error))?.collect().await;
+        let wrong = |error| match tables {
+            [table] => at(table.path, self.told(error)),
+            _ => self.told(error),
+        };
+        let counted = made.map_err(wrong)?.collect().await;
         let (mut numbers, mut found, mut first_ms) = (HashSet::new(), Found::default(), i64::MAX);
-        for batch in counted.map_err(|error| self.told(error))? {
+        for batch in counted.map_err(wrong)? {
             let kinds = batch.column(0).as_primitive::<Int64Type>();
             let calling = batch.column(1).as_primitive::<UInt64Type>();
             let calls = batch.column(2).as_primitive::<Int64Type>();

@@ -66,6 +66,10 @@ pub fn hunt(args: &RecordsArgs, out: &mut impl Write) -> Result<(), String> {
     let since_ms =
         since.map_err(|text| format!("--since {text}: is no time, such as 2026-03-02T12:00:00Z"))?;
     let map = mapping(&args.map)?;
+    if let Some(directory) = args.records.iter().find(|path| args.on.is_some() && path.is_dir()) {
+        let shown = directory.display();
+        return Err(format!("{shown}: is a directory: journals are hunted in without --on"));
+    }
     let keys = keys(args, &origin)?;
     let source = Source {
         files: &args.records,
