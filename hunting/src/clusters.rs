@@ -326,7 +326,8 @@ impl Ties {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::records::{CallRecord, Sieve};
+    use crate::records::CallRecord;
+    use crate::sieve::Sieve;
 
     fn find(records: &[CallRecord]) -> Vec<Cluster> {
         let thresholds = Thresholds::default();
