@@ -3,7 +3,7 @@
 //! Nothing here depends on the order of records, and a record that comes twice counts once. What a number keeps is bounded: beyond
 //! [`SAMPLE`] called numbers an evenly drawn sample stands for all of them (bottom-k by hash: Bar-Yossef and others, 2002).
 
-use foldhash::{HashSet, HashSetExt};
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
 use crate::chance::mixed;
 use crate::signals::Thresholds;
@@ -143,6 +143,8 @@ pub struct Behaviour {
     /// Most IMSIs that one of its telephones had within 7 days.
     pub imsis: u32,
     pub(crate) once: HashSet<u64>,
+    /// Incoming ones from numbers that may be looked at themselves.
+    pub(crate) from_busy: HashMap<u64, u32>,
     /// Outgoing ones with those that came twice.
     pub(crate) recorded: u32,
 }
@@ -168,6 +170,7 @@ impl Behaviour {
             age_days: None,
             imsis: 0,
             once: HashSet::new(),
+            from_busy: HashMap::new(),
             recorded: 0,
         }
     }

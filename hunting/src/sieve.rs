@@ -178,7 +178,6 @@ pub struct Closer {
 struct Seen {
     behaviours: HashMap<(u64, i64), Behaviour>,
     first_days: HashMap<u64, i64>,
-    repeated: u64,
 }
 
 impl Closer {
@@ -192,7 +191,7 @@ impl Closer {
             return;
         }
         let day = self.clock.day(record);
-        let Seen { behaviours, first_days, repeated } = &mut *self.seen.lock().expect("no panic inside");
+        let Seen { behaviours, first_days } = &mut *self.seen.lock().expect("no panic inside");
         for number in [record.calling, record.called] {
             if self.numbers.contains(&number) {
                 first_days.entry(number).and_modify(|first| *first = day.min(*first)).or_insert(day);
@@ -202,28 +201,37 @@ impl Closer {
         if self.candidates.contains(&key) {
             let behaviour = behaviours.entry(key).or_insert_with(|| Behaviour::new(key.0, day));
             behaviour.recorded = behaviour.recorded.saturating_add(1);
-            match behaviour.is_new(record) {
-                true => behaviour.call_out(record, self.clock.quarter(record), &self.thresholds),
-                false => *repeated += 1,
+            if behaviour.is_new(record) {
+                behaviour.call_out(record, self.clock.quarter(record), &self.thresholds);
             }
         }
         let key = (record.called, day);
-        if self.candidates.contains(&key) && !self.numbers.contains(&record.calling) {
+        if self.candidates.contains(&key) && record.called != record.calling {
             let behaviour = behaviours.entry(key).or_insert_with(|| Behaviour::new(key.0, day));
             if behaviour.is_new(record) {
-                behaviour.incoming = behaviour.incoming.saturating_add(1);
+                let incoming = match self.numbers.contains(&record.calling) {
+                    true => behaviour.from_busy.entry(record.calling).or_default(),
+                    false => &mut behaviour.incoming,
+                };
+                *incoming = incoming.saturating_add(1);
             }
         }
     }
 
     /// What each did in its busiest window, in the order of numbers, and how many of these calls came twice.
     pub fn behaviours(self) -> (Vec<Behaviour>, u64) {
-        let Seen { behaviours, first_days, repeated } = self.seen.into_inner().expect("no panic inside");
-        let mut busiest: HashMap<u64, Behaviour> = HashMap::new();
+        let Seen { behaviours, first_days } = self.seen.into_inner().expect("no panic inside");
+        let (mut busiest, mut repeated): (HashMap<u64, Behaviour>, u64) = (HashMap::new(), 0);
         // Whom the counters took for many and is not, depends on the order of the records.
-        let looked_at = self.thresholds.looked_at;
-        for mut behaviour in behaviours.into_values().filter(|known| known.recorded >= looked_at) {
+        let kept: Vec<Behaviour> =
+            behaviours.into_values().filter(|known| known.recorded >= self.thresholds.looked_at).collect();
+        let busy: HashSet<u64> = kept.iter().map(|behaviour| behaviour.number).collect();
+        for mut behaviour in kept {
             behaviour.once = HashSet::new();
+            let others =
+                std::mem::take(&mut behaviour.from_busy).into_iter().filter(|(from, _)| !busy.contains(from));
+            behaviour.incoming += others.map(|(_, calls)| calls).sum::<u32>();
+            repeated += u64::from(behaviour.recorded - behaviour.outgoing);
             match busiest.get_mut(&behaviour.number) {
                 Some(known) if (known.outgoing, known.day) >= (behaviour.outgoing, behaviour.day) => {}
                 Some(known) => *known = behaviour,
