@@ -13,6 +13,8 @@ pub(crate) const DAY_MS: i64 = 86_400_000;
 pub const SAMPLE: usize = 1024;
 /// Places, telephones and trunks of one number that are told apart; more are as good as many.
 const FEW: usize = 16;
+/// Quarters of an hour: longer than any pause at work.
+const NIGHT: usize = 20;
 /// Calls of a number in a window that are looked at for coming twice.
 const ONCE: usize = 1 << 16;
 
@@ -219,11 +221,11 @@ impl Behaviour {
         self.trunks.values().iter().any(|trunk| other.trunks.values().contains(trunk))
     }
 
-    /// Quarters of an hour without a call between the first and the last, a bit each.
+    /// Quarters of an hour without a call between the first and the last, a bit each; a night is no pause, for all have it.
     pub(crate) fn pauses(&self) -> u128 {
-        let first = self.quarters.iter().position(|calls| *calls > 0).unwrap_or(0);
-        let last = self.quarters.iter().rposition(|calls| *calls > 0).unwrap_or(0);
-        (first..last).filter(|n| self.quarters[*n] == 0).fold(0, |bits, n| bits | 1 << n)
+        let busy: Vec<usize> = (0..self.quarters.len()).filter(|n| self.quarters[*n] > 0).collect();
+        let gaps = busy.windows(2).map(|pair| pair[0] + 1..pair[1]).filter(|gap| gap.len() <= NIGHT);
+        gaps.flatten().fold(0, |bits, n| bits | 1 << n)
     }
 }
 

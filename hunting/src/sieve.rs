@@ -310,5 +310,9 @@ mod tests {
         assert!((behaviours[0].in_runs(2) - 0.5).abs() < 1e-9);
         // Calls from 9:00 to 9:49 and from 14:00: silent are the quarters 10:00 to 13:45.
         assert_eq!(behaviours[0].pauses(), (40..56).fold(0, |bits, n| bits | 1 << n));
+        // An evening and a morning in one window: between them is a night.
+        let mut records: Vec<CallRecord> = (0..12).map(|n| call(2, n, 900 * n as i64)).collect();
+        records.extend((0..12).map(|n| call(2, 100 + n, 900 * (n as i64 + 84))));
+        assert_eq!(look(&records).0[0].pauses(), 0);
     }
 }
