@@ -412,24 +412,26 @@ mod tests {
 
     #[test]
     fn small_ones_in_one_cell_are_seen_together() {
-        // Sixty calls a day each, with incoming calls among themselves: alone none gives a signal but that it stays.
-        let few = |n: u64| -> Vec<CallRecord> {
+        // Sixty calls a day each, and six to each: alone none gives a signal but that it stays.
+        let few = |n: u64, is_called_by: &dyn Fn(u64) -> u64| -> Vec<CallRecord> {
             let mut records: Vec<CallRecord> = (0..n).flat_map(|sim| calls(10 + sim, 60, |_| 7)).collect();
-            for n in 0..n * 6 {
-                let (calling, called) = (10 + n % 4, 10 + (n + 1) % 4);
-                records.push(CallRecord {
-                    calling,
-                    called,
-                    start_ms: n as i64 * 7777,
-                    ..CallRecord::default()
-                });
-            }
+            records.extend((0..n * 6).map(|call| CallRecord {
+                calling: is_called_by(call),
+                called: 10 + call % n,
+                start_ms: call as i64 * 7777,
+                ..CallRecord::default()
+            }));
             records
         };
-        assert!(find(&few(3)).is_empty());
-        let clusters = find(&few(4));
+        let by_others = |call: u64| 900 + call;
+        assert!(find(&few(3, &by_others)).is_empty());
+        let clusters = find(&few(4, &by_others));
         assert_eq!((clusters.len(), clusters[0].alarms()), (1, 4), "{clusters:?}");
         assert!(clusters[0].ties.contains(&Tie::Cell));
+        // Calls among themselves are no sign that anybody knows them.
+        let clusters = find(&few(3, &|call| 10 + (call + 1) % 3));
+        assert_eq!((clusters.len(), clusters[0].alarms()), (1, 3), "{clusters:?}");
+        assert!(clusters[0].suspects[0].signals.iter().any(|given| given.signal == Signal::SeldomCalled));
     }
 
     #[test]
