@@ -1,4 +1,5 @@
-"""Signals and the learned model on generated call records, one bad number in a thousand; see bench/hunt --records."""
+"""Signals and the learned model on generated call records, one bad number in a thousand, beside LightGBM and XGBoost with their
+defaults; see bench/hunt --records."""
 
 import argparse
 import json
@@ -7,7 +8,9 @@ import pathlib
 import subprocess
 import tempfile
 
+import lightgbm
 import pandas
+import xgboost
 
 # Run in other directories: a path beside this one would be lost.
 PROGRAM = os.path.abspath(os.environ["QALQAN"])
@@ -55,6 +58,14 @@ def learned(work, table, other):
     return list(scores.sort_values("probability", ascending=False, kind="stable").id)
 
 
+def by_defaults(kind, table, other):
+    """Ranks it by another library's model with its defaults, learned from the same columns."""
+    columns = lambda rows: rows.drop(columns=["id", "role"]).astype(float)
+    model = kind().fit(columns(other), other.role.isin(BAD))
+    scored = table.assign(score=model.predict_proba(columns(table))[:, 1])
+    return list(scored.sort_values("score", ascending=False, kind="stable").id)
+
+
 def curve(ranked, bad):
     """Alarms and right ones, after each alarm."""
     right, points = 0, []
@@ -92,9 +103,14 @@ def main():
         print(f"| ---: | --- | {'---: | ' * 7}", flush=True)
         curves = []
         for n, (roles, ranked, table) in enumerate(countries):
-            curves.append((seeds[n], "signals", *row(seeds[n], "signals", ranked, roles, options)))
-            ranked = learned(work, table, countries[n - 1][2])
-            curves.append((seeds[n], "model", *row(seeds[n], "model", ranked, roles, options)))
+            other = countries[n - 1][2]
+            for how, ranked in [
+                ("signals", ranked),
+                ("model", learned(work, table, other)),
+                ("LightGBM", by_defaults(lambda: lightgbm.LGBMClassifier(verbose=-1), table, other)),
+                ("XGBoost", by_defaults(xgboost.XGBClassifier, table, other)),
+            ]:
+                curves.append((seeds[n], how, *row(seeds[n], how, ranked, roles, options)))
     print("\nPrecision and recall after so many alarms per million numbers, over all days:\n")
     counts = [250, 500, 750, 1000, 1500, 2000]
     print(f"| seed | by | {' | '.join(map(str, counts))} |")
