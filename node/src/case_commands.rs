@@ -3,9 +3,8 @@
 mod register;
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -19,6 +18,7 @@ use serde::Deserialize;
 
 use crate::config::{self, Origin, explain_io};
 use crate::hunt::calls::{Look, Source, mapping};
+use crate::hunt::found;
 use crate::progress::Bar;
 use crate::store::now_ms;
 use register::{CentresArgs, ClientArgs, ImportArgs, KeyArgs, LooksArgs};
@@ -230,7 +230,9 @@ fn called(args: &CalledArgs, origin: &Origin, out: &mut impl Write) -> Result<()
             line["called"] = called.collect();
             format!("{line}\n")
         });
-        write_private(path, &lines.collect::<String>())?;
+        let lines: String = lines.collect();
+        found::private(path, |mut file| file.write_all(lines.as_bytes()).map(|()| file))
+            .map_err(|error| format!("{}: {}", path.display(), explain_io(&error)))?;
     }
     let sure = ranked.iter().filter(|suspicion| suspicion.bits >= SURE_BITS).count();
     let written = (|| {
@@ -267,14 +269,6 @@ struct Cluster {
     numbers: Vec<Number>,
     /// As hunt wrote it.
     line: serde_json::Value,
-}
-
-/// Whole numbers are nobody else's to read.
-fn write_private(path: &Path, text: &str) -> Result<(), String> {
-    let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-    opened
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|error| format!("{}: {}", path.display(), explain_io(&error)))
 }
 
 fn clusters(path: &Path) -> Result<Vec<Cluster>, String> {

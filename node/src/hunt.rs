@@ -5,7 +5,7 @@ pub(crate) mod calls;
 mod cluster;
 mod fields;
 mod files;
-mod found;
+pub(crate) mod found;
 mod records;
 mod summary;
 

@@ -18,8 +18,14 @@ use serde::Serialize;
 /// Names of trunks by the numbers that the reader gave them.
 pub type Trunks = std::collections::HashMap<u64, String>;
 
-/// Writes all clusters, with whole numbers: whole or not at all, and nobody else's to read.
+/// Writes all clusters, with whole numbers.
 pub fn write(clusters: &[Cluster], trunks: &Trunks, path: &Path) -> io::Result<()> {
+    let is_table = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
+    private(path, |file| if is_table { table(clusters, file) } else { lines(clusters, trunks, file) })
+}
+
+/// Writes a file whole or not at all, and nobody else's to read.
+pub fn private(path: &Path, fill: impl FnOnce(File) -> io::Result<File>) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".part");
     let part = PathBuf::from(name);
@@ -30,9 +36,8 @@ pub fn write(clusters: &[Cluster], trunks: &Trunks, path: &Path) -> io::Result<(
     });
     left?;
     let file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&part)?;
-    let is_table = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
-    let written = if is_table { table(clusters, file) } else { lines(clusters, trunks, file) };
-    written.and_then(|file| file.sync_all()).and_then(|()| fs::rename(&part, path)).inspect_err(|_| {
+    let written = fill(file).and_then(|file| file.sync_all());
+    written.and_then(|()| fs::rename(&part, path)).inspect_err(|_| {
         let _ = fs::remove_file(&part);
     })
 }
