@@ -12,7 +12,7 @@ mod watched;
 use std::collections::HashMap;
 
 use crate::chance::mixed;
-use crate::signals::{Evidence, Given, Signal, Thresholds, kinds_of_evidence};
+use crate::signals::{Evidence, Given, Signal, Thresholds, kinds_of_evidence, number_runs, outbound};
 use company::keep_company;
 use sketch::Sketch;
 use watched::{HOURS, Watched};
@@ -256,23 +256,9 @@ impl Live {
 
 /// Signals of what a number does by itself.
 fn own_signals(watched: &Watched, thresholds: &Thresholds) -> Vec<Given> {
-    let mut given = Vec::new();
-    let (outgoing, called_back) = (watched.outgoing(), watched.called_back());
-    let is_enough = outgoing >= thresholds.looked_at.max(1);
-    if watched.spread() >= thresholds.spread && called_back <= thresholds.known {
-        if outgoing >= thresholds.many_calls {
-            let (figure, threshold) = (f64::from(outgoing), f64::from(thresholds.many_calls));
-            given.push(Given { signal: Signal::ManyCalled, figure, threshold });
-        }
-        if is_enough && called_back <= thresholds.seldom {
-            let signal = Signal::SeldomCalled;
-            given.push(Given { signal, figure: called_back, threshold: thresholds.seldom });
-        }
-    }
-    let in_runs = if is_enough { watched.in_runs(thresholds.gap) } else { 0.0 };
-    if is_enough && in_runs >= thresholds.in_runs {
-        given.push(Given { signal: Signal::NumberRuns, figure: in_runs, threshold: thresholds.in_runs });
-    }
+    let outgoing = watched.outgoing();
+    let mut given = outbound(outgoing, watched.spread(), watched.called_back(), thresholds);
+    given.extend(number_runs(outgoing, watched.called(), thresholds));
     given
 }
 

@@ -208,15 +208,6 @@ impl Behaviour {
         (self.called.count() / f64::from(self.outgoing.max(1))).min(1.0)
     }
 
-    /// The share of called numbers with another called one at most `gap` away.
-    pub fn in_runs(&self, gap: u64) -> f64 {
-        let mut called = self.called.values().to_vec();
-        called.sort_unstable();
-        let near = |a: usize, b: usize| called[b] - called[a] <= gap;
-        let is_in = |n: usize| (n > 0 && near(n - 1, n)) || (n + 1 < called.len() && near(n, n + 1));
-        (0..called.len()).filter(|n| is_in(*n)).count() as f64 / called.len().max(1) as f64
-    }
-
     pub(crate) fn shares_trunk(&self, other: &Behaviour) -> bool {
         self.trunks.values().iter().any(|trunk| other.trunks.values().contains(trunk))
     }

@@ -261,6 +261,7 @@ impl Closer {
 mod tests {
     use super::*;
     use crate::records::SAMPLE;
+    use crate::signals::in_runs;
 
     fn look(records: &[CallRecord]) -> (Vec<Behaviour>, u64) {
         let thresholds = Thresholds { looked_at: 10, ..Thresholds::default() };
@@ -307,7 +308,7 @@ mod tests {
             (0..50).map(|n| call(1, 7000 + n, 32_400 + 60 * n as i64)).collect();
         records.extend((0..50).map(|n| call(1, 1_000_000 * (n + 1), 50_400 + 60 * n as i64)));
         let (behaviours, _) = look(&records);
-        assert!((behaviours[0].in_runs(2) - 0.5).abs() < 1e-9);
+        assert!((in_runs(behaviours[0].called.values().iter().copied(), 2) - 0.5).abs() < 1e-9);
         // Calls from 9:00 to 9:49 and from 14:00: silent are the quarters 10:00 to 13:45.
         assert_eq!(behaviours[0].pauses(), (40..56).fold(0, |bits, n| bits | 1 << n));
         // An evening and a morning in one window: between them is a night.

@@ -114,6 +114,13 @@ pub struct Thresholds {
     pub evidence: usize,
 }
 
+impl Thresholds {
+    /// Shares of fewer calls are chance.
+    fn enough(&self) -> u32 {
+        self.looked_at.max(1)
+    }
+}
+
 impl Default for Thresholds {
     fn default() -> Thresholds {
         Thresholds {
@@ -165,23 +172,54 @@ pub(crate) fn calls_strangers(behaviour: &Behaviour, thresholds: &Thresholds) ->
     behaviour.spread() >= thresholds.spread && !is_known(behaviour, thresholds)
 }
 
+/// What calls to many strangers give: `many-called` and `seldom-called`.
+pub(crate) fn outbound(outgoing: u32, spread: f64, called_back: f64, thresholds: &Thresholds) -> Vec<Given> {
+    let mut given = Vec::new();
+    if spread < thresholds.spread || called_back > thresholds.known {
+        return given;
+    }
+    if outgoing >= thresholds.many_calls {
+        let (figure, threshold) = (f64::from(outgoing), f64::from(thresholds.many_calls));
+        given.push(Given { signal: Signal::ManyCalled, figure, threshold });
+    }
+    if outgoing >= thresholds.enough() && called_back <= thresholds.seldom {
+        let signal = Signal::SeldomCalled;
+        given.push(Given { signal, figure: called_back, threshold: thresholds.seldom });
+    }
+    given
+}
+
+/// `number-runs`, where enough was called.
+pub(crate) fn number_runs(
+    outgoing: u32,
+    called: impl Iterator<Item = u64>,
+    thresholds: &Thresholds,
+) -> Option<Given> {
+    let figure = if outgoing >= thresholds.enough() { in_runs(called, thresholds.gap) } else { return None };
+    let given = Given { signal: Signal::NumberRuns, figure, threshold: thresholds.in_runs };
+    (figure >= thresholds.in_runs).then_some(given)
+}
+
+/// The share of called numbers with another called one at most `gap` away.
+pub(crate) fn in_runs(called: impl Iterator<Item = u64>, gap: u64) -> f64 {
+    let mut called: Vec<u64> = called.collect();
+    called.sort_unstable();
+    let near = |a: usize, b: usize| called[b] - called[a] <= gap;
+    let is_in = |n: usize| (n > 0 && near(n - 1, n)) || (n + 1 < called.len() && near(n, n + 1));
+    (0..called.len()).filter(|n| is_in(*n)).count() as f64 / called.len().max(1) as f64
+}
+
 /// The signals that a number's own behaviour gives; those of company come from [`crate::Hunt`].
 pub fn own_signals(behaviour: &Behaviour, thresholds: &Thresholds) -> Vec<Given> {
-    let mut given = Vec::new();
+    let called_back = called_back(behaviour);
+    let mut given = outbound(behaviour.outgoing, behaviour.spread(), called_back, thresholds);
     let mut give = |signal: Signal, is_given: bool, figure: f64, threshold: f64| {
         if is_given {
             given.push(Given { signal, figure, threshold });
         }
     };
     let outgoing = f64::from(behaviour.outgoing.max(1));
-    // Shares of few calls are chance.
-    let enough = thresholds.looked_at.max(1);
-    let calls_strangers = calls_strangers(behaviour, thresholds);
-    let is_many = behaviour.outgoing >= thresholds.many_calls && calls_strangers;
-    give(Signal::ManyCalled, is_many, f64::from(behaviour.outgoing), f64::from(thresholds.many_calls));
-    let called = called_back(behaviour);
-    let is_seldom = called <= thresholds.seldom && calls_strangers;
-    give(Signal::SeldomCalled, is_seldom && behaviour.outgoing >= enough, called, thresholds.seldom);
+    let enough = thresholds.enough();
     let cells = behaviour.cells.values().len() as u32;
     let is_placed = behaviour.placed >= enough && f64::from(behaviour.placed) >= 0.9 * outgoing;
     give(
@@ -202,11 +240,14 @@ pub fn own_signals(behaviour: &Behaviour, thresholds: &Thresholds) -> Vec<Given>
     let odd = f64::from(behaviour.short + behaviour.long) / f64::from(behaviour.timed.max(1));
     let is_timed = behaviour.timed >= enough / 2;
     give(Signal::ShortOrLong, is_timed && odd >= thresholds.short_or_long, odd, thresholds.short_or_long);
-    let in_runs = behaviour.in_runs(thresholds.gap);
-    let is_running = behaviour.outgoing >= enough && in_runs >= thresholds.in_runs;
-    give(Signal::NumberRuns, is_running, in_runs, thresholds.in_runs);
+    given.extend(number_runs(behaviour.outgoing, behaviour.called.values().iter().copied(), thresholds));
     if let Some(days) = behaviour.age_days {
-        give(Signal::Young, days <= thresholds.young_days, f64::from(days), f64::from(thresholds.young_days));
+        let (figure, threshold) = (f64::from(days), f64::from(thresholds.young_days));
+        given.extend((days <= thresholds.young_days).then_some(Given {
+            signal: Signal::Young,
+            figure,
+            threshold,
+        }));
     }
     given
 }

@@ -154,15 +154,6 @@ impl Watched {
         self.sample[..usize::from(self.len)].iter().map(|word| word >> HOUR_BITS)
     }
 
-    /// The share of called numbers with another called one at most `gap` away.
-    pub fn in_runs(&self, gap: u64) -> f64 {
-        let mut called: Vec<u64> = self.called().collect();
-        called.sort_unstable();
-        let near = |a: usize, b: usize| called[b] - called[a] <= gap;
-        let is_in = |n: usize| (n > 0 && near(n - 1, n)) || (n + 1 < called.len() && near(n, n + 1));
-        (0..called.len()).filter(|n| is_in(*n)).count() as f64 / called.len().max(1) as f64
-    }
-
     /// The share of all numbers called by either that both called, as far as both samples reach.
     pub fn jaccard(&self, other: &Watched) -> f64 {
         let level = self.level.max(other.level);
