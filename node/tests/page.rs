@@ -118,7 +118,7 @@ fn a_loan_is_confirmed_in_each_language_and_its_link_opens_once() {
         assert_eq!(errors, 0, "nothing from elsewhere");
 
         // The link was used; its tab goes on after a reload, another is told so.
-        page.value("location.reload()");
+        page.reload();
         page.wait_for_text(&word("en", "end-approved"));
         let again = opened(&browser, &gate_, &token);
         again.wait("document.querySelector('[data-step=broken]')?.checkVisibility()");

@@ -65,6 +65,13 @@ impl Browser {
 
     #[track_caller]
     fn ask(&self, session: &str, method: &str, parameters: Value) -> Value {
+        let told = self.told(session, method, parameters);
+        assert!(told["error"].is_null(), "{method}: {told}");
+        told["result"].clone()
+    }
+
+    #[track_caller]
+    fn told(&self, session: &str, method: &str, parameters: Value) -> Value {
         let id = self.send(session, method, parameters);
         let end = Instant::now() + PATIENCE;
         loop {
@@ -75,8 +82,7 @@ impl Browser {
                 self.send(&session, "Page.handleJavaScriptDialog", json!({"accept": true}));
             }
             if message["id"] == id {
-                assert!(message["error"].is_null(), "{method}: {message}");
-                return message["result"].clone();
+                return message;
             }
         }
     }
@@ -134,10 +140,30 @@ impl Page<'_> {
     /// What an expression of JavaScript comes to.
     #[track_caller]
     pub fn value(&self, expression: &str) -> Value {
+        let told = self.evaluated(expression);
+        assert!(told["error"].is_null(), "{expression}: {told}");
+        told["result"]["result"]["value"].clone()
+    }
+
+    #[track_caller]
+    fn evaluated(&self, expression: &str) -> Value {
         let ask = json!({"expression": expression, "awaitPromise": true, "returnByValue": true, "userGesture": true});
-        let told = self.ask("Runtime.evaluate", ask);
-        assert!(told["exceptionDetails"].is_null(), "{expression}: {told}");
-        told["result"]["value"].clone()
+        let told = self.browser.told(&self.session, "Runtime.evaluate", ask);
+        assert!(told["result"]["exceptionDetails"].is_null(), "{expression}: {told}");
+        told
+    }
+
+    /// Returns when another document has taken this one's place.
+    #[track_caller]
+    pub fn reload(&self) {
+        self.value("globalThis.isOld = true");
+        self.ask("Page.reload", json!({}));
+        let end = Instant::now() + PATIENCE;
+        // What is asked while the document goes is answered with an error.
+        while self.evaluated("!globalThis.isOld")["result"]["result"]["value"] != true {
+            assert!(Instant::now() < end, "the page is not loaded again");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     #[track_caller]
