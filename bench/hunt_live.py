@@ -16,6 +16,8 @@ import pandas
 PROGRAM = os.path.abspath(os.environ["QALQAN"])
 BAD = ["sim-box", "hiding-sim-box", "call-centre", "trunk-call-centre"]
 AT_ONCE = 1000
+# 1 MiB at most.
+RECORDS_AT_ONCE = 5000
 
 
 class Node:
@@ -39,9 +41,9 @@ class Node:
             time.sleep(0.1)
         raise SystemExit("the node does not become ready")
 
-    def ask(self, method, path, body=None):
-        head = {"Content-Type": "application/json"}
-        self.http.request(method, path, None if body is None else json.dumps(body), head)
+    def ask(self, method, path, body=None, kind="application/json"):
+        body = body if body is None or kind == "text/csv" else json.dumps(body)
+        self.http.request(method, path, body, {"Content-Type": kind})
         answer = self.http.getresponse()
         return answer.status, answer.read().decode()
 
@@ -55,9 +57,27 @@ class Node:
             said += json.loads(body)
         return said
 
+    def tell(self, records):
+        """Hands over how calls went."""
+        for first in range(0, len(records), RECORDS_AT_ONCE):
+            csv = records[first : first + RECORDS_AT_ONCE].to_csv(index=False)
+            while (answer := self.ask("POST", "/v1/call-records", csv, "text/csv"))[0] == 429:
+                time.sleep(0.05)
+            if answer[0] != 202:
+                raise SystemExit(f"{answer[0]}: {answer[1][:300]}")
+
     def metric(self, name):
         lines = self.ask("GET", "/metrics")[1].splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+
+def refused(node, heavy):
+    """How many of each kind R18 refuses, by scores that know all that was said before."""
+    for _ in range(2):
+        time.sleep(2)
+    once_more = [{"trunk": one.trunk, "calling": number, "called": "+77019999999"} for number, one in heavy.iterrows()]
+    said = node.screen(once_more)
+    return collections.Counter(heavy.role[[one["verdict"] == "block" and one["rule"] == "R18" for one in said]])
 
 
 def judged(work, seed, options):
@@ -81,19 +101,17 @@ def judged(work, seed, options):
     node = Node(work, sorted(set(calls.trunk)))
     try:
         node.screen(rows)
-        # Scores that know every call.
-        for _ in range(2):
-            time.sleep(2)
         heavy = calls.groupby("calling").agg(calls=("called", "size"), trunk=("trunk", "first"), role=("truth", "first"))
         heavy = heavy[heavy.calls >= 40]
-        once_more = [{"trunk": one.trunk, "calling": number, "called": "+77019999999"} for number, one in heavy.iterrows()]
-        said = node.screen(once_more)
+        by_calls = refused(node, heavy)
+        told = calls.drop(columns="truth")
+        node.tell(told.assign(start=told.time).drop(columns="time"))
+        by_records = refused(node, heavy)
         unseen = node.metric("qalqan_behaviour_unseen_calls_total")
     finally:
         node.process.terminate()
         node.process.wait()
-    refused = [one["verdict"] == "block" and one["rule"] == "R18" for one in said]
-    return len(rows), unseen, heavy, collections.Counter(heavy.role[refused])
+    return len(rows), unseen, heavy, (by_calls, by_records)
 
 
 def main():
@@ -103,18 +121,19 @@ def main():
     asked.add_argument("--days", type=int, default=15)
     asked.add_argument("--until", default="17:30", help="of the last day, UTC")
     asked = asked.parse_args()
-    print("| seed | calls | numbers with 40 and more | refused by R18 | of them bad | refused, of all such numbers |")
-    print("| ---: | ---: | ---: | ---: | ---: | --- |")
+    print("| seed | calls | numbers with 40 and more | known | refused by R18 | of them bad | refused, of all such numbers |")
+    print("| ---: | ---: | ---: | --- | ---: | ---: | --- |")
     for seed in asked.seeds.split(","):
         with tempfile.TemporaryDirectory() as work:
-            calls, unseen, heavy, refused = judged(pathlib.Path(work), int(seed), asked)
+            calls, unseen, heavy, both = judged(pathlib.Path(work), int(seed), asked)
         if unseen:
             raise SystemExit(f"{unseen:.0f} calls were not seen: the node had no time")
         every = collections.Counter(heavy.role)
-        roles = [role for role in every if role in BAD or refused[role]]
-        told = ", ".join(f"{role} {refused[role]} of {every[role]}" for role in sorted(roles))
-        bad = sum(refused[role] for role in BAD)
-        print(f"| {seed} | {calls} | {len(heavy)} | {sum(refused.values())} | {bad} | {told} |")
+        for known, of_role in zip(["calls", "their records too"], both):
+            roles = [role for role in every if role in BAD or of_role[role]]
+            told = ", ".join(f"{role} {of_role[role]} of {every[role]}" for role in sorted(roles))
+            bad = sum(of_role[role] for role in BAD)
+            print(f"| {seed} | {calls} | {len(heavy)} | {known} | {sum(of_role.values())} | {bad} | {told} |")
 
 
 main()

@@ -28,7 +28,7 @@ pub use clusters::{Cluster, Suspect, Tie, hunt};
 pub use graph::{Graph, GraphDraft};
 pub use label::Labels;
 pub use learn::{Run, Task, Training};
-pub use live::{Judged, Live, Scale, Seen};
+pub use live::{Judged, Live, Scale, Seen, Told};
 pub use measure::{Report, average_precision, roc_auc};
 pub use model::{Model, Reason, Scored};
 pub use records::{Behaviour, CallRecord, Distinct, Few};

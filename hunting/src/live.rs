@@ -1,25 +1,37 @@
 //! The same signals while calls last: who behaves like a call centre now, in memory that never grows.
 //!
 //! Everybody's calls are counted in a [`Sketch`]; who makes so many that it is worth looking closer is [`Watched`], a number by a
-//! trunk. So what somebody else does with a number on another trunk says nothing of its owner on his. A score is made of the
-//! signals that a node can see without knowing who answered and how long they talked, and of how long the number has been silent.
+//! trunk. So what somebody else does with a number on another trunk says nothing of its owner on his. Who answered, how long they
+//! talked, cells and telephones are known as far as records of those calls come. A score is made of signals and of how long the
+//! number has been silent.
 //! No clock: hours come with the calls, and one that jumps makes nothing negative.
 
 mod company;
 mod sketch;
+mod telephones;
 mod watched;
 
 use std::collections::HashMap;
 
 use crate::chance::mixed;
-use crate::signals::{Evidence, Given, Signal, Thresholds, kinds_of_evidence, number_runs, outbound};
+use crate::records::CallRecord;
+use crate::signals::{
+    Evidence, Given, Signal, Thresholds, kinds_of_evidence, many_sims, number_runs, one_place, outbound,
+    talks,
+};
 use company::keep_company;
 use sketch::Sketch;
+use telephones::Telephones;
 use watched::{HOURS, Watched};
 
 const HOUR_MS: i64 = 3_600_000;
 /// Of the memory, the share of the sketch.
 const SKETCH_SHARE: usize = 4;
+/// And those of telephones, and of what tells records that come twice.
+const TELEPHONES_SHARE: usize = 16;
+const ONCE_SHARE: usize = 32;
+/// Records that share a place.
+const TOGETHER: usize = 8;
 /// Numbers that are looked at for who gives way to one that calls more.
 const LOOKED_AT: usize = 16;
 const NONE: u32 = u32::MAX;
@@ -56,6 +68,17 @@ pub struct Judged {
     pub score: u8,
 }
 
+/// What became of a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    Counted,
+    /// Its caller is not watched: it calls too little.
+    Unwatched,
+    /// Of an hour that is over.
+    Late,
+    Repeated,
+}
+
 /// How figures become scores.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Scale {
@@ -70,6 +93,9 @@ pub struct Live {
     /// The newest hour since 1970; none before the first.
     hour: Option<i64>,
     sketch: Sketch,
+    telephones: Telephones,
+    /// Hashes of records that came lately, the newest of a place first.
+    once: Vec<[u64; TOGETHER]>,
     watched: Vec<Watched>,
     most: usize,
     /// The first place of each number.
@@ -87,12 +113,16 @@ impl Live {
     /// In about so many bytes; `looked_at` calls in 24 hours make a number watched.
     pub fn new(bytes: usize, looked_at: u32) -> Live {
         let sketch = Sketch::new(bytes / SKETCH_SHARE);
+        let once = 1usize << (bytes / ONCE_SHARE / size_of::<[u64; TOGETHER]>()).max(1).ilog2();
+        let rest = bytes - bytes / TELEPHONES_SHARE - bytes / ONCE_SHARE;
         // A place of the index is a key and a value, and there are up to four for each number.
-        let most = ((bytes - sketch.bytes().min(bytes)) / (size_of::<Watched>() + 80)).max(LOOKED_AT);
+        let most = (rest.saturating_sub(sketch.bytes()) / (size_of::<Watched>() + 80)).max(LOOKED_AT);
         Live {
             looked_at: looked_at.clamp(1, 255),
             hour: None,
             sketch,
+            telephones: Telephones::new(bytes / TELEPHONES_SHARE),
+            once: vec![[0; TOGETHER]; once],
             watched: Vec::with_capacity(most),
             most,
             first: HashMap::with_capacity(most),
@@ -124,6 +154,7 @@ impl Live {
         self.hour = Some(now);
         if now < hour || now >= hour.saturating_add(window) {
             self.sketch.clear();
+            self.telephones.clear();
             self.watched.clear();
             self.first.clear();
             self.free.clear();
@@ -138,14 +169,19 @@ impl Live {
         }
     }
 
-    pub fn see(&mut self, call: &Seen) {
-        let Some(newest) = self.hour else { return };
+    /// The newest hour, and the one that a moment is of; none: it is over.
+    fn hours(&self, at_ms: i64) -> Option<(i64, i64)> {
+        let newest = self.hour?;
         // Clocks of two threads: what is ahead is of now.
-        let hour = call.at_ms.div_euclid(HOUR_MS).min(newest);
-        if hour <= newest - HOURS as i64 {
-            self.late = self.late.saturating_add(1);
+        let hour = at_ms.div_euclid(HOUR_MS).min(newest);
+        (hour > newest - HOURS as i64).then_some((newest, hour))
+    }
+
+    pub fn see(&mut self, call: &Seen) {
+        let Some((newest, hour)) = self.hours(call.at_ms) else {
+            self.late = self.late.saturating_add(u64::from(self.hour.is_some()));
             return;
-        }
+        };
         if call.called != call.calling {
             self.sketch.add(call.called ^ TAKEN, hour);
             let mut place = self.first_of(call.called);
@@ -168,6 +204,26 @@ impl Live {
                 None => self.unwatched = self.unwatched.saturating_add(1),
             }
         }
+    }
+
+    /// How a call went, by the record of it that came after. It is not counted as a call: that it was when it was seen.
+    pub fn tell(&mut self, record: &CallRecord, trunk: u16, thresholds: &Thresholds) -> Told {
+        let Some((_, hour)) = self.hours(record.start_ms) else { return Told::Late };
+        let Some(place) = self.find(record.calling, trunk) else { return Told::Unwatched };
+        let seen = record.called ^ mixed(record.start_ms as u64 ^ mixed(u64::from(trunk)));
+        let key = mixed(record.calling ^ mixed(seen));
+        let once = key as usize & (self.once.len() - 1);
+        let together = &mut self.once[once];
+        if together.contains(&key) {
+            return Told::Repeated;
+        }
+        together.rotate_right(1);
+        together[0] = key;
+        self.watched[place as usize].told(record, hour, thresholds);
+        if let (Some(imei), Some(imsi)) = (record.imei, record.imsi) {
+            self.telephones.see(imei, imsi, record.start_ms);
+        }
+        Told::Counted
     }
 
     fn first_of(&self, number: u64) -> u32 {
@@ -236,6 +292,10 @@ impl Live {
 
     /// Looks who calls the same numbers, and gives all who have two kinds of evidence and more. Takes a while: not for each call.
     pub fn evaluate(&mut self, scale: &Scale, now_ms: i64) -> Vec<Judged> {
+        for watched in &mut self.watched {
+            let sims = watched.telephones().map(|imei| self.telephones.sims(imei, now_ms));
+            watched.sims = sims.max().unwrap_or(0);
+        }
         keep_company(&mut self.watched, &scale.thresholds);
         let in_use = self.watched.iter().filter(|watched| watched.number != 0);
         in_use.map(|watched| judge(watched, scale, now_ms)).filter(|judged| judged.evidence >= 2).collect()
@@ -258,6 +318,9 @@ impl Live {
 fn own_signals(watched: &Watched, thresholds: &Thresholds) -> Vec<Given> {
     let outgoing = watched.outgoing();
     let mut given = outbound(outgoing, watched.spread(), watched.called_back(), thresholds);
+    given.extend(one_place(outgoing, watched.placed(), watched.number_of_cells(), thresholds));
+    given.extend(many_sims(watched.sims, thresholds));
+    given.extend(talks(&watched.talks(), thresholds));
     given.extend(number_runs(outgoing, watched.called(), thresholds));
     given
 }
@@ -265,11 +328,13 @@ fn own_signals(watched: &Watched, thresholds: &Thresholds) -> Vec<Given> {
 fn judge(watched: &Watched, scale: &Scale, now_ms: i64) -> Judged {
     let thresholds = &scale.thresholds;
     let mut signals = own_signals(watched, thresholds);
-    for (signal, figure, threshold) in [
-        (Signal::SameCalled, watched.same_called, thresholds.same_called),
-        (Signal::SamePool, watched.same_pool, thresholds.same_pool),
+    let is_crowd = watched.crowd >= thresholds.crowd.max(1);
+    for (signal, is_given, figure, threshold) in [
+        (Signal::SameCalled, watched.same_called > 0.0, watched.same_called, thresholds.same_called),
+        (Signal::SamePool, watched.same_pool > 0.0, watched.same_pool, thresholds.same_pool),
+        (Signal::CrowdedPlace, is_crowd, watched.crowd as f64, thresholds.crowd as f64),
     ] {
-        if figure > 0.0 {
+        if is_given {
             signals.push(Given { signal, figure, threshold });
         }
     }
@@ -288,13 +353,21 @@ fn judge(watched: &Watched, scale: &Scale, now_ms: i64) -> Judged {
 /// How far a figure is beyond its threshold, 0 to 1: at twice a least one it is 1, at none of a most one.
 fn beyond(given: &Given) -> f64 {
     let share = given.figure / given.threshold.max(f64::MIN_POSITIVE);
-    let beyond = if given.signal == Signal::SeldomCalled { 1.0 - share } else { share - 1.0 };
+    let is_most = matches!(given.signal, Signal::SeldomCalled | Signal::OnePlace | Signal::Unanswered);
+    let beyond = if is_most { 1.0 - share } else { share - 1.0 };
     beyond.clamp(0.0, 1.0)
 }
 
 /// 100 times what is left of doubt when each kind of evidence takes its share of it, less for the time since the last call.
 fn score(signals: &[Given], silent_ms: i64, half_life_ms: i64) -> u8 {
-    let kinds = [Evidence::Outbound, Evidence::Targets, Evidence::Company];
+    let kinds = [
+        Evidence::Outbound,
+        Evidence::Place,
+        Evidence::Device,
+        Evidence::Talk,
+        Evidence::Targets,
+        Evidence::Company,
+    ];
     let doubt: f64 = kinds
         .into_iter()
         .map(|kind| {

@@ -36,6 +36,13 @@ pub struct CallRecord {
     pub imsi: Option<u64>,
 }
 
+impl CallRecord {
+    /// A call that lasted was answered.
+    pub(crate) fn whether_answered(&self) -> Option<bool> {
+        self.is_answered.or(self.duration_s.map(|seconds| seconds > 0))
+    }
+}
+
 /// Different values: all of them up to [`SAMPLE`], then those with the least hashes.
 #[derive(Clone, Debug, Default)]
 pub struct Distinct {
@@ -185,8 +192,7 @@ impl Behaviour {
     pub(crate) fn call_out(&mut self, record: &CallRecord, quarter: usize, thresholds: &Thresholds) {
         self.outgoing = self.outgoing.saturating_add(1);
         self.called.add(record.called);
-        // A call that lasted was answered.
-        let is_answered = record.is_answered.or(record.duration_s.map(|seconds| seconds > 0));
+        let is_answered = record.whether_answered();
         self.known += u32::from(is_answered.is_some());
         self.answered += u32::from(is_answered == Some(true));
         if let Some(seconds) = record.duration_s.filter(|_| is_answered == Some(true)) {

@@ -209,45 +209,56 @@ pub(crate) fn in_runs(called: impl Iterator<Item = u64>, gap: u64) -> f64 {
     (0..called.len()).filter(|n| is_in(*n)).count() as f64 / called.len().max(1) as f64
 }
 
+/// `one-place`: of nearly all its calls the cell is known.
+pub(crate) fn one_place(outgoing: u32, placed: u32, cells: u32, thresholds: &Thresholds) -> Option<Given> {
+    let is_placed = placed >= thresholds.enough() && f64::from(placed) >= 0.9 * f64::from(outgoing.max(1));
+    let (figure, threshold) = (f64::from(cells), f64::from(thresholds.cells));
+    let given = Given { signal: Signal::OnePlace, figure, threshold };
+    (is_placed && cells <= thresholds.cells).then_some(given)
+}
+
+/// `many-sims`, of the telephone that had most.
+pub(crate) fn many_sims(sims: u32, thresholds: &Thresholds) -> Option<Given> {
+    let (figure, threshold) = (f64::from(sims), f64::from(thresholds.sims));
+    (sims >= thresholds.sims).then_some(Given { signal: Signal::ManySims, figure, threshold })
+}
+
+/// How calls went, as far as records say.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Talks {
+    /// Whether they were answered is known, they were, and how long is known.
+    pub known: u32,
+    pub answered: u32,
+    pub timed: u32,
+    /// Very short or very long.
+    pub odd: u32,
+}
+
+/// `unanswered` and `short-or-long`.
+pub(crate) fn talks(talks: &Talks, thresholds: &Thresholds) -> Vec<Given> {
+    let mut given = Vec::new();
+    let answered = f64::from(talks.answered) / f64::from(talks.known.max(1));
+    if talks.known >= thresholds.enough() && answered <= thresholds.answered {
+        given.push(Given { signal: Signal::Unanswered, figure: answered, threshold: thresholds.answered });
+    }
+    let odd = f64::from(talks.odd) / f64::from(talks.timed.max(1));
+    if talks.timed >= thresholds.enough() / 2 && odd >= thresholds.short_or_long {
+        given.push(Given { signal: Signal::ShortOrLong, figure: odd, threshold: thresholds.short_or_long });
+    }
+    given
+}
+
 /// The signals that a number's own behaviour gives; those of company come from [`crate::Hunt`].
 pub fn own_signals(behaviour: &Behaviour, thresholds: &Thresholds) -> Vec<Given> {
-    let called_back = called_back(behaviour);
-    let mut given = outbound(behaviour.outgoing, behaviour.spread(), called_back, thresholds);
-    let mut give = |signal: Signal, is_given: bool, figure: f64, threshold: f64| {
-        if is_given {
-            given.push(Given { signal, figure, threshold });
-        }
-    };
-    let outgoing = f64::from(behaviour.outgoing.max(1));
-    let enough = thresholds.enough();
-    let cells = behaviour.cells.values().len() as u32;
-    let is_placed = behaviour.placed >= enough && f64::from(behaviour.placed) >= 0.9 * outgoing;
-    give(
-        Signal::OnePlace,
-        is_placed && cells <= thresholds.cells,
-        f64::from(cells),
-        f64::from(thresholds.cells),
-    );
-    let sims = behaviour.imsis;
-    give(Signal::ManySims, sims >= thresholds.sims, f64::from(sims), f64::from(thresholds.sims));
-    let answered = f64::from(behaviour.answered) / f64::from(behaviour.known.max(1));
-    give(
-        Signal::Unanswered,
-        behaviour.known >= enough && answered <= thresholds.answered,
-        answered,
-        thresholds.answered,
-    );
-    let odd = f64::from(behaviour.short + behaviour.long) / f64::from(behaviour.timed.max(1));
-    let is_timed = behaviour.timed >= enough / 2;
-    give(Signal::ShortOrLong, is_timed && odd >= thresholds.short_or_long, odd, thresholds.short_or_long);
-    given.extend(number_runs(behaviour.outgoing, behaviour.called.values().iter().copied(), thresholds));
-    if let Some(days) = behaviour.age_days {
+    let Behaviour { outgoing, placed, known, answered, timed, short, long, .. } = *behaviour;
+    let mut given = outbound(outgoing, behaviour.spread(), called_back(behaviour), thresholds);
+    given.extend(one_place(outgoing, placed, behaviour.cells.values().len() as u32, thresholds));
+    given.extend(many_sims(behaviour.imsis, thresholds));
+    given.extend(talks(&Talks { known, answered, timed, odd: short + long }, thresholds));
+    given.extend(number_runs(outgoing, behaviour.called.values().iter().copied(), thresholds));
+    if let Some(days) = behaviour.age_days.filter(|days| *days <= thresholds.young_days) {
         let (figure, threshold) = (f64::from(days), f64::from(thresholds.young_days));
-        given.extend((days <= thresholds.young_days).then_some(Given {
-            signal: Signal::Young,
-            figure,
-            threshold,
-        }));
+        given.push(Given { signal: Signal::Young, figure, threshold });
     }
     given
 }

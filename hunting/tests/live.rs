@@ -1,29 +1,32 @@
 //! Numbers watched while they call, beside counting everything: who is suspected, what is counted, how much memory it takes.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::collections::HashSet;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicIsize, Ordering};
 
-use hunting::{Judged, Live, Scale, Seen, Signal, Thresholds};
+use hunting::{CallRecord, Judged, Live, Scale, Seen, Signal, Thresholds, Told};
 use proptest::prelude::*;
 
-/// Bytes that this program holds.
+/// Bytes that this thread holds: tests of one program run side by side.
 struct Held;
 
-static HELD: AtomicIsize = AtomicIsize::new(0);
-/// Tests of one program run side by side: only one at a time may be measured, so each takes its turn.
-static TURN: Mutex<()> = Mutex::new(());
+thread_local! {
+    static HELD: Cell<isize> = const { Cell::new(0) };
+}
+
+fn hold(bytes: isize) {
+    HELD.set(HELD.get() + bytes);
+}
 
 // SAFETY: hands everything to the system allocator and counts.
 unsafe impl GlobalAlloc for Held {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HELD.fetch_add(layout.size() as isize, Ordering::Relaxed);
+        hold(layout.size() as isize);
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size() as isize, Ordering::Relaxed);
+        hold(-(layout.size() as isize));
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -35,10 +38,6 @@ const HOUR_MS: i64 = 3_600_000;
 /// Ten in the morning of a day.
 const MORNING: i64 = 492_000 * HOUR_MS;
 const NIGHT: i64 = MORNING + 9 * HOUR_MS;
-
-fn turn() -> std::sync::MutexGuard<'static, ()> {
-    TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
 
 fn scale() -> Scale {
     Scale { thresholds: Thresholds { spread: 0.75, ..Thresholds::default() }, half_life_ms: 2 * HOUR_MS }
@@ -92,7 +91,6 @@ fn signals(judged: &Judged) -> HashSet<Signal> {
 
 #[test]
 fn numbers_that_go_through_one_list_on_one_trunk_are_suspected() {
-    let _turn = turn();
     let found = judged(gang(8, 250, |_| 3));
     assert_eq!(found.len(), 8, "{found:?}");
     for one in &found {
@@ -111,7 +109,6 @@ fn numbers_that_go_through_one_list_on_one_trunk_are_suspected() {
 
 #[test]
 fn honest_numbers_that_call_as_much_are_not() {
-    let _turn = turn();
     let strangers = |seed: u64| {
         let mut chance = chance(seed);
         move |_| PEOPLE + chance(10_000_000)
@@ -140,9 +137,102 @@ fn honest_numbers_that_call_as_much_are_not() {
     assert_eq!(judged(calls), []);
 }
 
+/// A call's record: where it was made and with what.
+fn record(call: &Seen, cell: u64, imei: u64, imsi: u64, seconds: u32) -> CallRecord {
+    CallRecord {
+        calling: call.calling,
+        called: call.called,
+        start_ms: call.at_ms,
+        duration_s: Some(seconds),
+        is_answered: Some(seconds > 0),
+        cell: Some(cell),
+        imei: Some(imei),
+        imsi: Some(imsi),
+        ..CallRecord::default()
+    }
+}
+
+#[test]
+fn records_tell_a_sim_box_from_couriers() {
+    let strangers = |seed: u64| {
+        let mut chance = chance(seed);
+        move |_| PEOPLE + chance(10_000_000)
+    };
+    // Six SIMs and six couriers do the same, as far as calls show.
+    let (sims, couriers): (Vec<u64>, Vec<u64>) = (
+        (0..6).map(|n| 77_010_000_000 + n * 1000).collect(),
+        (6..12).map(|n| 77_010_000_000 + n * 1000).collect(),
+    );
+    let mut calls = Vec::new();
+    for number in [&sims[..], &couriers[..]].concat() {
+        calls.extend(working(number, 1, 300, strangers(number)));
+    }
+    let mut live = Live::new(4 << 20, 40);
+    day(&mut live, calls.clone());
+    assert_eq!(live.evaluate(&scale(), NIGHT), []);
+    let thresholds = scale().thresholds;
+    for (n, call) in calls.iter().enumerate() {
+        let n = n as u64;
+        // Six SIMs turn by turn in two modems of one cell; a courier's telephone goes through the town.
+        let told = match sims.contains(&call.calling) {
+            true => record(call, 7, 35_000_000_000_000 + n % 2, call.calling, 60),
+            false => record(call, 100 + n % 40, call.calling, call.calling, 60),
+        };
+        let outcome = live.tell(&told, 1, &thresholds);
+        assert!(matches!(outcome, Told::Counted | Told::Repeated), "{outcome:?}");
+        assert_eq!(live.tell(&told, 1, &thresholds), Told::Repeated);
+        // On another trunk it is nobody's call; one of yesterday is over.
+        assert_eq!(live.tell(&told, 2, &thresholds), Told::Unwatched);
+        let yesterday = CallRecord { start_ms: told.start_ms - 24 * HOUR_MS, ..told };
+        assert_eq!(live.tell(&yesterday, 1, &thresholds), Told::Late);
+    }
+    let found = live.evaluate(&scale(), NIGHT);
+    assert_eq!(found.iter().map(|one| one.number).collect::<HashSet<_>>(), sims.iter().copied().collect());
+    for one in &found {
+        let expected = [Signal::ManyCalled, Signal::OnePlace, Signal::ManySims, Signal::CrowdedPlace];
+        assert!(signals(one).is_superset(&HashSet::from(expected)), "{one:?}");
+        assert!(one.score > 80, "{one:?}");
+        let figure = |signal| one.signals.iter().find(|given| given.signal == signal).unwrap().figure;
+        assert_eq!(
+            (figure(Signal::OnePlace), figure(Signal::ManySims), figure(Signal::CrowdedPlace)),
+            (1.0, 6.0, 6.0)
+        );
+    }
+    // Records go with the window as calls do.
+    let morrow = MORNING + 24 * HOUR_MS;
+    live.tick(morrow);
+    live.see(&Seen { at_ms: morrow, ..calls[0] });
+    live.evaluate(&scale(), morrow);
+    let judged = live.of(sims[0], &scale(), morrow);
+    assert!(judged[0].outgoing > 200 && signals(&judged[0]).contains(&Signal::OnePlace), "{judged:?}");
+    live.tick(morrow + 9 * HOUR_MS);
+    live.evaluate(&scale(), morrow + 9 * HOUR_MS);
+    let judged = live.of(sims[0], &scale(), morrow + 9 * HOUR_MS);
+    assert!(judged[0].outgoing < 40 && judged[0].signals.is_empty(), "{judged:?}");
+}
+
+#[test]
+fn records_tell_how_talks_went() {
+    let number = 77_010_000_000;
+    let told = |seconds: &dyn Fn(u64) -> u32| {
+        let mut chance = chance(5);
+        let calls = working(number, 1, 200, move |_| PEOPLE + chance(10_000_000));
+        let mut live = Live::new(4 << 20, 40);
+        day(&mut live, calls.clone());
+        for (n, call) in calls.iter().enumerate() {
+            let record = CallRecord { cell: None, ..record(call, 0, 1, 2, seconds(n as u64)) };
+            live.tell(&record, 1, &scale().thresholds);
+        }
+        live.evaluate(&scale(), NIGHT).first().map(signals)
+    };
+    assert_eq!(told(&|_| 90), None);
+    assert!(told(&|n| if n % 5 == 0 { 90 } else { 0 }).unwrap().contains(&Signal::Unanswered));
+    assert!(told(&|n| if n % 5 == 0 { 90 } else { 4 }).unwrap().contains(&Signal::ShortOrLong));
+    assert!(told(&|n| if n % 5 == 0 { 90 } else { 400 }).unwrap().contains(&Signal::ShortOrLong));
+}
+
 #[test]
 fn a_score_decays_and_goes_with_the_window() {
-    let _turn = turn();
     let mut live = Live::new(4 << 20, 40);
     let last = working(0, 0, 250, |n| n).last().unwrap().at_ms;
     let calls = gang(8, 250, |_| 3);
@@ -170,7 +260,6 @@ fn a_score_decays_and_goes_with_the_window() {
 
 #[test]
 fn what_others_do_with_a_number_by_another_trunk_is_not_its_owners() {
-    let _turn = turn();
     let mut calls = gang(8, 250, |_| 3);
     let owner = calls[0].calling;
     calls.extend(working(owner, 1, 60, |n| PEOPLE + 5_000_000 + n % 9));
@@ -185,10 +274,9 @@ fn what_others_do_with_a_number_by_another_trunk_is_not_its_owners() {
 
 #[test]
 fn a_million_numbers_and_one_that_never_stops_take_no_more_memory() {
-    let _turn = turn();
     let bytes = 8 << 20;
-    let before = HELD.load(Ordering::Relaxed);
-    let held = || HELD.load(Ordering::Relaxed) - before;
+    let before = HELD.get();
+    let held = || HELD.get() - before;
     let mut live = Live::new(bytes, 3);
     live.tick(MORNING);
     for n in 0..1_000_000u64 {
@@ -222,6 +310,10 @@ fn a_million_numbers_and_one_that_never_stops_take_no_more_memory() {
     let outgoing = of(999_999_999_999_999)[0].outgoing;
     assert!((2_999_000..=2_999_998).contains(&outgoing), "{outgoing}");
     live.evaluate(&scale(), MORNING);
+    for n in 0..1_000_000 {
+        let call = Seen { calling: 999_999_999_999_999, called: PEOPLE + n, trunk: 2, at_ms: MORNING };
+        live.tell(&record(&call, n, n, n, 9), 2, &scale().thresholds);
+    }
     assert!(held() <= bytes as isize, "{} bytes", held());
 }
 
@@ -238,7 +330,6 @@ fn is_spread(calls: u64, share: f64, seed: u64) -> bool {
 
 #[test]
 fn samples_tell_who_calls_strangers() {
-    let _turn = turn();
     // Up to 256 different ones nothing is sampled, and nothing is wrong.
     for (calls, seeds, most_wrong) in [(240, 50, 0), (3000, 100, 4), (40_000, 40, 2)] {
         for (share, is) in [(1.0, true), (0.5, false)] {
@@ -274,7 +365,6 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #[test]
     fn counts_are_those_of_the_window_whatever_the_clock_does(steps in proptest::collection::vec(step(), 1..400)) {
-        let _turn = turn();
         let mut live = Live::new(1 << 16, 1);
         // Every call with its hour, as long as the window has it.
         let mut calls: Vec<(i64, Step)> = Vec::new();

@@ -64,6 +64,7 @@ pub enum Route {
     Locations,
     RoamingStatus,
     Behaviour,
+    CallRecords,
     Scorecard,
     /// Everything of [`loans`].
     Loans,
@@ -86,7 +87,7 @@ pub enum Route {
 }
 
 impl Route {
-    pub const ALL: [Route; 23] = [
+    pub const ALL: [Route; 24] = [
         Route::Screen,
         Route::Explain,
         Route::SaveRequest,
@@ -94,6 +95,7 @@ impl Route {
         Route::Locations,
         Route::RoamingStatus,
         Route::Behaviour,
+        Route::CallRecords,
         Route::Scorecard,
         Route::Loans,
         Route::Token,
@@ -140,6 +142,7 @@ impl Route {
             Route::Locations => "/v1/locations",
             Route::RoamingStatus => "/device-roaming-status/v1/retrieve",
             Route::Behaviour => "/v1/behaviour",
+            Route::CallRecords => "/v1/call-records",
             Route::Scorecard => "/v1/scorecard",
             Route::Loans => "/v1/loans",
             Route::Token => "/oauth2/token",
@@ -244,7 +247,7 @@ impl Desk {
         peer: IpAddr,
     ) -> Result<Answer, Problem> {
         if route == Route::Nothing {
-            let what = "ask /v1/screen, /v1/screen/explain, /aos/saveRequest, /aos/checkRequest, /v1/locations, /device-roaming-status/v1/retrieve, /v1/behaviour, /v1/scorecard, /v1/loans, /v1/bans, /v1/signals, /v1/phones, /v1/references, /v1/case, /v1/stats, /confirm, /one-time-password-sms/v1, /oauth2/token, /healthz, /readyz, /metrics or /openapi.json";
+            let what = "ask /v1/screen, /v1/screen/explain, /aos/saveRequest, /aos/checkRequest, /v1/locations, /device-roaming-status/v1/retrieve, /v1/behaviour, /v1/call-records, /v1/scorecard, /v1/loans, /v1/bans, /v1/signals, /v1/phones, /v1/references, /v1/case, /v1/stats, /confirm, /one-time-password-sms/v1, /oauth2/token, /healthz, /readyz, /metrics or /openapi.json";
             return Err(Problem::new(Kind::NotFound, what));
         }
         match route {
@@ -276,6 +279,7 @@ impl Desk {
             Route::Locations => self.locations(request, has_certificate).await,
             Route::RoamingStatus => Ok(self.roaming_status(request, has_certificate).await),
             Route::Behaviour => self.behaviour(request, has_certificate).await,
+            Route::CallRecords => self.call_records(request, has_certificate).await,
             Route::Scorecard => {
                 self.asker(&self.setup().http, request.headers(), has_certificate)?;
                 Ok(plain("application/json", serde_json::to_vec(&self.watch.scores()).expect("plain values")))
@@ -392,15 +396,32 @@ fn key(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
+    is_file(headers, "application/json")
+}
+
+/// Whether a body is said to be of a type, and not packed.
+fn is_file(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
     let of = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let essence = of(header::CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or("");
-    if !essence.trim().eq_ignore_ascii_case("application/json") {
-        let what = "send Content-Type: application/json";
-        return Err(Problem::new(Kind::UnsupportedMediaType, what));
+    if !essence.trim().eq_ignore_ascii_case(wanted) {
+        return Err(Problem::new(Kind::UnsupportedMediaType, format!("send Content-Type: {wanted}")));
     }
     match of(header::CONTENT_ENCODING) {
         None | Some("identity") => Ok(()),
         Some(_) => Err(Problem::new(Kind::UnsupportedMediaType, "send the body without a Content-Encoding")),
+    }
+}
+
+/// The parameters of a query; one that is no form has none.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn of(text: Option<&str>) -> Query {
+        Query(token::form(text.unwrap_or("").as_bytes()).unwrap_or_default())
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 

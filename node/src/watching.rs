@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use call::Decided;
-use hunting::{Judged, Live, Seen};
+use hunting::{CallRecord, Judged, Live, Seen, Told};
 use journal::Shown;
 use numbering::{Number, Owner};
 use screening::{Score, Scores};
@@ -36,6 +36,15 @@ const DAY_MS: i64 = 86_400_000;
 /// Calls of the journal in a batch, and batches that wait.
 const BATCH: usize = 4096;
 const BATCHES: usize = 4;
+/// Batches of call records that wait.
+const RECORDS: usize = 8;
+/// What becomes of records, as counters name it.
+const OUTCOMES: [(Told, &str); 4] = [
+    (Told::Counted, "counted"),
+    (Told::Unwatched, "not-watched"),
+    (Told::Late, "late"),
+    (Told::Repeated, "repeated"),
+];
 
 /// How it goes.
 #[derive(Default)]
@@ -46,6 +55,8 @@ pub struct Counts {
     pub evicted: AtomicU64,
     pub unwatched: AtomicU64,
     pub late: AtomicU64,
+    /// Call records by what became of them, as in [`OUTCOMES`].
+    records: [AtomicU64; OUTCOMES.len()],
     /// When scores were last written; ms since 1970.
     pub evaluated_ms: AtomicI64,
 }
@@ -71,6 +82,11 @@ impl Counts {
         );
         of(name, "counter", help, "no-room", &self.unwatched);
         of(name, "counter", help, "late", &self.late);
+        let name = "qalqan_behaviour_call_records_total";
+        page.head(name, "counter", "Call records that were sent, by what became of them.");
+        for ((_, outcome), count) in OUTCOMES.iter().zip(&self.records) {
+            page.value(name, &[("outcome", outcome)], count.load(Ordering::Relaxed));
+        }
         let name = "qalqan_behaviour_evaluation_age_seconds";
         page.head(name, "gauge", "How long ago scores were last written.");
         let age_ms = now_ms().saturating_sub(self.evaluated_ms.load(Ordering::Relaxed)).max(0);
@@ -86,7 +102,11 @@ pub struct Watching {
     rings: Arc<Mutex<Vec<Arc<Ring>>>>,
     pub counts: Arc<Counts>,
     asked: Sender<Question>,
+    told: SyncSender<Vec<Recorded>>,
 }
+
+/// The record of a call, with the place of its trunk.
+pub type Recorded = (CallRecord, u16);
 
 impl Watching {
     /// Starts the thread, which writes into the policy's table; `log` takes what people should read.
@@ -97,10 +117,12 @@ impl Watching {
         log: fn(&str),
     ) -> std::io::Result<(Watching, JoinHandle<()>)> {
         let (asked, questions) = channel();
+        let (told, records) = sync_channel(RECORDS);
         let watching = Watching {
             rings: Arc::default(),
             counts: Arc::new(Counts { evaluated_ms: AtomicI64::new(now_ms()), ..Counts::default() }),
             asked,
+            told,
         };
         let (give, before) = sync_channel(BATCHES);
         let (journal, scores) = (setup.load().journal.clone(), setup.load().policy.scores.clone());
@@ -119,6 +141,7 @@ impl Watching {
             scores: scores.unwrap_or_default(),
             counts: watching.counts.clone(),
             questions,
+            records,
             evaluated: None,
             log,
         };
@@ -131,6 +154,11 @@ impl Watching {
         let (tail, ring) = Ring::new();
         self.rings.lock().expect("no panic inside").push(ring);
         tail
+    }
+
+    /// Hands over how calls went; false: too many wait, and none of these was taken.
+    pub fn tell(&self, records: Vec<Recorded>) -> bool {
+        self.told.try_send(records).is_ok()
     }
 
     /// What is thought of a number, trunk by trunk; none: the thread is ending.
@@ -150,6 +178,7 @@ struct Watcher {
     scores: Arc<Scores>,
     counts: Arc<Counts>,
     questions: Receiver<Question>,
+    records: Receiver<Vec<Recorded>>,
     evaluated: Option<Instant>,
     log: fn(&str),
 }
@@ -179,6 +208,8 @@ impl Watcher {
     fn turn(&mut self) {
         let (setup, now_ms) = (self.setup.load_full(), now_ms());
         self.live.tick(now_ms);
+        // Before the rings are looked into: whoever asks has his answer from all calls of before.
+        let questions: Vec<Question> = self.questions.try_iter().collect();
         let rings = self.rings.lock().expect("no panic inside").clone();
         for ring in rings {
             ring.take(|call| see(&mut self.live, &setup, call));
@@ -188,9 +219,17 @@ impl Watcher {
             // Switched off by a reload.
             self.scores.replace(&[], now_ms);
             self.counts.scored.store(0, Ordering::Relaxed);
-            self.questions.try_iter().for_each(drop);
+            self.records.try_iter().for_each(drop);
             return;
         };
+        // One batch at a time: calls that come now do not wait for more.
+        if let Ok(batch) = self.records.try_recv() {
+            for (record, trunk) in batch {
+                let told = self.live.tell(&record, trunk, &watch.scale.thresholds);
+                let place = OUTCOMES.iter().position(|(outcome, _)| *outcome == told);
+                self.counts.records[place.expect("all are there")].fetch_add(1, Ordering::Relaxed);
+            }
+        }
         let is_due = |evaluated: Instant| evaluated.elapsed() >= Duration::from_secs(watch.every_s);
         if self.before.is_none() && self.evaluated.is_none_or(is_due) {
             self.evaluated = Some(Instant::now());
@@ -200,7 +239,7 @@ impl Watcher {
             self.counts.scored.store((scores.len() - without_room) as u64, Ordering::Relaxed);
             self.counts.evaluated_ms.store(now_ms, Ordering::Relaxed);
         }
-        for (number, reply) in self.questions.try_iter() {
+        for (number, reply) in questions {
             let _ = reply.send(self.live.of(number, &watch.scale, now_ms));
         }
         let (watched, room) = self.live.watched();

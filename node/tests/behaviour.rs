@@ -6,7 +6,7 @@ use crate::rig;
 use std::net::SocketAddr;
 
 use jiff::{SignedDuration, Timestamp};
-use rig::http::{Client, site, wait_for_metric};
+use rig::http::{Answer, Client, site, wait_for_metric};
 use rig::{ACCESS, INTERNATIONAL, Invite, Node, Site, Switch, header, status, wait};
 use serde_json::{Value, json};
 
@@ -165,6 +165,112 @@ fn a_call_centre_is_refused_and_those_who_call_as_much_are_not() {
     let evidence = |n: usize| behaviour(address, &honest[n].1)["trunks"][0]["evidence"].clone();
     assert_eq!((evidence(0), evidence(10)), (json!(0), json!(1)));
     assert_eq!(Client::new(address).metric("qalqan_behaviour_unseen_calls_total"), 0.0);
+}
+
+/// Hands over call records with a key or none.
+fn send_records(address: SocketAddr, key: &str, query: &str, csv: &str) -> Answer {
+    let head = format!(
+        "POST /v1/call-records{query} HTTP/1.1\r\nContent-Type: text/csv; charset=utf-8\r\nX-Api-Key: {key}"
+    );
+    Client::new(address).ask(&head, csv)
+}
+
+fn recorded(address: SocketAddr, outcome: &str) -> f64 {
+    Client::new(address).metric(&format!("qalqan_behaviour_call_records_total{{outcome=\"{outcome}\"}}"))
+}
+
+#[test]
+fn records_of_calls_tell_a_sim_box_from_couriers() {
+    let (site, address) = site(&format!("{LIVE}{BLOCKING}"));
+    let _node = site.serve();
+    // Four SIMs and four couriers: 220 calls to strangers each, and nobody calls back.
+    let numbers: Vec<String> = (0..8).map(|n| format!("+7701300{:04}", n * 50)).collect();
+    let mut calls = Vec::new();
+    for (n, number) in numbers.iter().enumerate() {
+        for i in 0..220 {
+            let called = person(300_000 + n as u64 * 5000 + i * 11);
+            calls.push(call("access", number, &called, (219 - i as i64) * 2));
+        }
+    }
+    screen(address, calls.clone());
+    wait_for_scores(address);
+    for number in &numbers {
+        assert!(!is_refused(address, "access", number));
+        assert_eq!(behaviour(address, number)["trunks"][0]["evidence"], 1);
+    }
+    // The SIMs are in one telephone of one cell, the couriers go about.
+    let mut csv = "start,calling,called,duration,cell,imei,imsi\n".to_owned();
+    for (n, call) in calls.iter().enumerate() {
+        let text = |name: &str| call[name].as_str().unwrap();
+        let place = numbers.iter().position(|number| number == text("calling")).unwrap();
+        let (cell, imei) = if place < 4 { (7, 0) } else { (100 + n % 30, place) };
+        csv += &format!(
+            "{},{},{},60,401-1-{cell},3528011100{imei:04}0,40101000000000{place}\n",
+            text("time"),
+            text("calling"),
+            text("called")
+        );
+    }
+    let told = send_records(address, "", "?trunk=access", &csv);
+    assert_eq!(told.status, 202, "{told:?}");
+    let nothing_left_out =
+        json!({"records": 1760, "without_number": 0, "trunk_not_known": 0, "future": 0, "late": 0});
+    assert_eq!(told.json(), nothing_left_out);
+    wait(|| recorded(address, "counted") == 1760.0, || "all records are of watched numbers".to_owned());
+    wait_for_scores(address);
+    for (place, number) in numbers.iter().enumerate() {
+        assert_eq!(is_refused(address, "access", number), place < 4, "{}", behaviour(address, number));
+    }
+    let signals = behaviour(address, &numbers[0])["trunks"][0]["signals"].clone();
+    let figure = |name: &str| {
+        let found = signals.as_array().unwrap().iter().find(|given| given["signal"] == name);
+        found.unwrap_or_else(|| panic!("{name}: {signals}"))["figure"].clone()
+    };
+    assert_eq!((figure("one-place"), figure("crowded-place")), (json!(1.0), json!(4.0)));
+    // Handed over again they count no more.
+    assert_eq!(send_records(address, "", "?trunk=access", &csv).status, 202);
+    wait(|| recorded(address, "repeated") == 1760.0, || "each is known".to_owned());
+    assert_eq!(recorded(address, "counted"), 1760.0);
+}
+
+#[test]
+fn records_that_cannot_be_taken_are_said() {
+    let (site, address) = site(&format!("api-keys = \"keys.csv\"\n{LIVE}"));
+    let key = site.ok(&["http", "key", "--trunks", "access", "ops"]).trim().to_owned();
+    let node = site.serve();
+    let send = |query: &str, csv: &str| send_records(address, &key, query, csv);
+    let now = Timestamp::now();
+    let at = |hours: i64| now + SignedDuration::from_hours(hours);
+    let rows = format!(
+        "start,calling,called,trunk\n{0},87011234567,+77021234567,access\n{0},anonymous,+77021234567,access\n{0},+77011234567,\
+         +77021234567,national\n{0},+77011234567,+77021234567,\n{1},+77011234567,+77021234567,access\n{2},+77011234567,\
+         +77021234567,access\n",
+        at(-1),
+        at(1),
+        at(-25)
+    );
+    let counts = json!({"records": 1, "without_number": 1, "trunk_not_known": 2, "future": 1, "late": 1});
+    assert_eq!(send("", &rows).json(), counts);
+    wait(|| recorded(address, "not-watched") == 1.0, || "he made no call".to_owned());
+    let told = |answer: Answer, problem: &str, detail: &str| {
+        assert_eq!(answer.problem(), problem);
+        let said = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(said.contains(detail), "{detail}: {said}");
+        assert!(!said.contains("77011234567"), "{said}");
+    };
+    told(send("", "start,calling,called\n1,2\n"), "bad-rows", "line 2: 2 fields where the header has 3");
+    told(send("", "+77011234567,+77021234567,1\n"), "bad-rows", "no column \"calling\"");
+    told(send("", ""), "bad-rows", "no column \"calling\"");
+    told(send("?trunk=nowhere", &rows), "trunk-not-known", "?trunk=");
+    told(send("?trunk=national", &rows), "trunk-not-known", "?trunk=");
+    told(send_records(address, "wrong", "", &rows), "wrong-key", "key");
+    let head =
+        format!("POST /v1/call-records HTTP/1.1\r\nContent-Type: application/json\r\nX-Api-Key: {key}");
+    told(Client::new(address).ask(&head, "{}"), "unsupported-media-type", "text/csv");
+    stop(node);
+    site.write("qalqan.toml", site.read("qalqan.toml").replace(LIVE, ""));
+    let _node = site.serve();
+    told(send("", &rows), "not-configured", "[hunting.live]");
 }
 
 #[test]

@@ -1,10 +1,11 @@
-//! Who of those who call much goes through one list: pairs that called the same numbers, never all with all.
+//! Who of those who call much goes through one list: pairs that called the same numbers, never all with all. And who of them stays
+//! in one cell with others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::own_signals;
 use super::watched::Watched;
-use crate::signals::{Evidence, Thresholds};
+use crate::signals::{Evidence, Thresholds, one_place};
 
 /// Those who call most are compared, no more of them.
 const COMPARED: usize = 2048;
@@ -19,6 +20,7 @@ const SHARED: u32 = 3;
 
 /// Writes down of everybody what company it keeps.
 pub fn keep_company(watched: &mut [Watched], thresholds: &Thresholds) {
+    crowds(watched, thresholds);
     let mut candidates: Vec<(u32, usize, bool)> = Vec::new();
     for (place, one) in watched.iter_mut().enumerate() {
         (one.same_called, one.same_pool) = (0.0, 0.0);
@@ -60,6 +62,23 @@ pub fn keep_company(watched: &mut [Watched], thresholds: &Thresholds) {
         if others + 1 >= thresholds.hopping {
             watched[place].same_pool = same;
         }
+    }
+}
+
+/// One that calls strangers from where it stays may be a shop; several in one cell are a gateway or a room of people.
+fn crowds(watched: &mut [Watched], thresholds: &Thresholds) {
+    let mut there: HashMap<u64, usize> = HashMap::new();
+    let calls_strangers =
+        |one: &Watched| one.spread() >= thresholds.spread && one.called_back() <= thresholds.known;
+    for one in watched.iter_mut() {
+        let stays = one_place(one.outgoing(), one.placed(), one.number_of_cells(), thresholds).is_some();
+        one.crowd = usize::from(one.number != 0 && stays && calls_strangers(one));
+        if one.crowd > 0 {
+            one.cells().for_each(|cell| *there.entry(cell).or_default() += 1);
+        }
+    }
+    for one in watched.iter_mut().filter(|one| one.crowd > 0) {
+        one.crowd = one.cells().map(|cell| there[&cell]).max().unwrap_or(0);
     }
 }
 

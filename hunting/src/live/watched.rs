@@ -1,10 +1,13 @@
-//! What one number did by one trunk in the last 24 hours, in memory that does not grow.
+//! What one number did by one trunk in the last 24 hours, in memory that does not grow, and how its calls went as far as their
+//! records have come.
 //!
 //! Called numbers are kept whole up to [`SAMPLE`]; beyond it every second, fourth … block of four neighbours (sampling by levels:
 //! Gibbons, 2001), so runs stay runs, and two numbers keep the same blocks. A called number bears the hour of its last call and
 //! goes when that leaves the window.
 
 use crate::chance::mixed;
+use crate::records::CallRecord;
+use crate::signals::{Talks, Thresholds};
 
 /// The window, and the steps in which it slides.
 pub const HOURS: usize = 24;
@@ -13,6 +16,8 @@ pub const SAMPLE: usize = 256;
 /// An hour in a sampled word: 14 bits, more than a year and a half.
 const HOUR_BITS: u32 = 14;
 const HOUR_MASK: u64 = (1 << HOUR_BITS) - 1;
+/// Cells and telephones that are told apart; more are as good as many.
+const FEW: usize = 6;
 
 /// The place of an hour since 1970 in a ring of the window.
 fn place(hour: i64) -> usize {
@@ -21,6 +26,54 @@ fn place(hour: i64) -> usize {
 
 fn sum(hours: &[u32; HOURS]) -> u32 {
     hours.iter().fold(0, |sum, calls| sum.saturating_add(*calls))
+}
+
+fn stamped(value: u64, hour: i64) -> u64 {
+    value << HOUR_BITS | hour as u64 & HOUR_MASK
+}
+
+/// Whether the hour of a stamped word is one of the window that ends with `hour`.
+fn is_within(word: u64, hour: i64) -> bool {
+    (hour as u64).wrapping_sub(word) & HOUR_MASK < HOURS as u64
+}
+
+/// The last of different values, each with the hour of its last call; 0: none.
+#[derive(Clone, Copy, Debug, Default)]
+struct Few([u64; FEW]);
+
+impl Few {
+    /// Whoever has room for no more forgets the oldest: there are many all the same.
+    fn add(&mut self, value: u64, hour: i64) {
+        let word = stamped(value, hour);
+        let age = |word: &u64| (hour as u64).wrapping_sub(*word) & HOUR_MASK;
+        if let Some(known) = self.0.iter_mut().find(|known| **known >> HOUR_BITS == word >> HOUR_BITS) {
+            *known = if is_within(*known, hour) { word } else { *known };
+            return;
+        }
+        let place = (0..FEW).max_by_key(|place| match self.0[*place] {
+            0 => u64::MAX,
+            known => age(&known),
+        });
+        self.0[place.expect("several")] = word;
+    }
+
+    fn values(&self) -> impl Iterator<Item = u64> + '_ {
+        self.0.iter().filter(|word| **word != 0).map(|word| word >> HOUR_BITS)
+    }
+
+    fn keep(&mut self, keeps: impl Fn(u64) -> bool) {
+        self.0.iter_mut().filter(|word| !keeps(**word)).for_each(|word| *word = 0);
+    }
+}
+
+/// What records said of the calls of an hour.
+#[derive(Clone, Copy, Debug, Default)]
+struct Hour {
+    known: u16,
+    answered: u16,
+    timed: u16,
+    odd: u16,
+    placed: u16,
 }
 
 /// Whether a called number is in samples of this level.
@@ -45,6 +98,13 @@ pub struct Watched {
     /// The most that another number called of the same, and that several on its trunk did; 0: none.
     pub same_called: f64,
     pub same_pool: f64,
+    /// How many that stay where it stays call strangers; 0: it does not stay.
+    pub crowd: usize,
+    /// The most SIMs that one of its telephones had.
+    pub sims: u32,
+    told: [Hour; HOURS],
+    cells: Few,
+    telephones: Few,
     level: u8,
     len: u16,
     sample: [u64; SAMPLE],
@@ -62,6 +122,11 @@ impl Watched {
             last_ms: i64::MIN,
             same_called: 0.0,
             same_pool: 0.0,
+            crowd: 0,
+            sims: 0,
+            told: [Hour::default(); HOURS],
+            cells: Few::default(),
+            telephones: Few::default(),
             level: 0,
             len: 0,
             sample: [0; SAMPLE],
@@ -76,13 +141,12 @@ impl Watched {
         if !is_sampled(called, self.level) {
             return;
         }
-        let stamped = called << HOUR_BITS | hour as u64 & HOUR_MASK;
+        let stamped = stamped(called, hour);
         if let Some(known) =
             self.sample[..usize::from(self.len)].iter_mut().find(|word| **word >> HOUR_BITS == called)
         {
             // What came late does not make it older.
-            let is_later = (hour as u64).wrapping_sub(*known) & HOUR_MASK < HOURS as u64;
-            *known = if is_later { stamped } else { *known };
+            *known = if is_within(*known, hour) { stamped } else { *known };
             return;
         }
         while usize::from(self.len) == SAMPLE {
@@ -102,6 +166,58 @@ impl Watched {
         *calls = calls.saturating_add(times);
     }
 
+    /// How one of its calls went.
+    pub fn told(&mut self, record: &CallRecord, hour: i64, thresholds: &Thresholds) {
+        let told = &mut self.told[place(hour)];
+        let count = |count: &mut u16, is: bool| *count = count.saturating_add(u16::from(is));
+        let is_answered = record.whether_answered();
+        count(&mut told.known, is_answered.is_some());
+        count(&mut told.answered, is_answered == Some(true));
+        if let Some(seconds) = record.duration_s.filter(|_| is_answered == Some(true)) {
+            count(&mut told.timed, true);
+            count(&mut told.odd, seconds < thresholds.short_s || seconds > thresholds.long_s);
+        }
+        if let Some(cell) = record.cell {
+            count(&mut told.placed, true);
+            self.cells.add(mixed(cell) >> HOUR_BITS, hour);
+        }
+        if let Some(imei) = record.imei.filter(|imei| *imei > 0) {
+            self.telephones.add(imei << HOUR_BITS >> HOUR_BITS, hour);
+        }
+    }
+
+    pub fn talks(&self) -> Talks {
+        let sum = |of: fn(&Hour) -> u16| self.told.iter().map(|told| u32::from(of(told))).sum();
+        Talks {
+            known: sum(|told| told.known),
+            answered: sum(|told| told.answered),
+            timed: sum(|told| told.timed),
+            odd: sum(|told| told.odd),
+        }
+    }
+
+    /// Calls of which the cell is known.
+    pub fn placed(&self) -> u32 {
+        self.told.iter().map(|told| u32::from(told.placed)).sum()
+    }
+
+    /// Hashes of the cells that it called from; many where there is no room for more.
+    pub fn cells(&self) -> impl Iterator<Item = u64> + '_ {
+        self.cells.values()
+    }
+
+    pub fn number_of_cells(&self) -> u32 {
+        match self.cells().count() {
+            FEW => u32::MAX,
+            few => few as u32,
+        }
+    }
+
+    /// First 14 digits of IMEIs.
+    pub fn telephones(&self) -> impl Iterator<Item = u64> + '_ {
+        self.telephones.values()
+    }
+
     fn keep(&mut self, keeps: impl Fn(u64) -> bool) {
         let mut kept = 0;
         for n in 0..usize::from(self.len) {
@@ -118,8 +234,11 @@ impl Watched {
         for passed in from + 1..=hour {
             self.outgoing[place(passed)] = 0;
             self.incoming[place(passed)] = 0;
+            self.told[place(passed)] = Hour::default();
         }
-        self.keep(|word| (hour as u64).wrapping_sub(word) & HOUR_MASK < HOURS as u64);
+        self.keep(|word| is_within(word, hour));
+        self.cells.keep(|word| is_within(word, hour));
+        self.telephones.keep(|word| is_within(word, hour));
         // Few are left: take every second block again. Those passed over are missing for a while, which makes no suspect.
         if self.level > 0 && usize::from(self.len) < SAMPLE / 8 {
             self.level -= 1;

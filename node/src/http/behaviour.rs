@@ -1,17 +1,27 @@
-//! What is thought of a number that calls, and why: `POST /v1/behaviour`. Each look is written down beside the journal.
+//! What is thought of a number that calls, and why: `POST /v1/behaviour`. Each look is written down beside the journal. And how its
+//! calls went, by the switch's records of them: `POST /v1/call-records`.
 
-use hunting::Judged;
-use hyper::Request;
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use hunting::{CallRecord, Judged};
 use hyper::body::Incoming;
+use hyper::{Request, StatusCode};
 use numbering::{Dialling, Number};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::problem::{Kind, Problem};
-use super::{Answer, Desk, is_json, plain, stumble};
+use super::problem::{Kind, Problem, masked};
+use super::screen::Asker;
+use super::{Answer, Desk, Query, is_file, is_json, plain, stumble};
 use crate::config::Setup;
+use crate::hunt::calls;
 use crate::query;
+use crate::store::now_ms;
+use crate::watching::Recorded;
+
+const DAY_MS: i64 = 86_400_000;
 
 /// Whose behaviour is asked about
 #[derive(Deserialize, ToSchema)]
@@ -52,10 +62,26 @@ pub struct BehaviourByTrunk {
 
 #[derive(Serialize, ToSchema)]
 pub struct BehaviourSignal {
-    /// `many-called`, `seldom-called`, `number-runs`, `same-called`, `same-pool`.
+    /// `many-called`, `seldom-called`, `one-place`, `many-sims`, `unanswered`, `short-or-long`, `number-runs`, `same-called`,
+    /// `same-pool`, `crowded-place`.
     signal: &'static str,
     figure: f64,
     threshold: f64,
+}
+
+/// What was read of a file of call records
+#[derive(Serialize, ToSchema)]
+pub struct RecordsTaken {
+    /// Those that are looked at; what becomes of them is counted on /metrics.
+    records: usize,
+    /// Left out: with no number in a number's place.
+    without_number: u64,
+    /// Left out: of a trunk that is not in the configuration, that the key may not ask about, or of none.
+    trunk_not_known: u64,
+    /// Left out: that begin after now, or at no time that can be read.
+    future: u64,
+    /// Left out: that began more than 24 hours ago.
+    late: u64,
 }
 
 fn time(at_ms: i64) -> String {
@@ -121,6 +147,79 @@ impl Desk {
         let answer = serde_json::to_vec(&answer).map_err(|_| stumble())?;
         Ok(plain("application/json", answer))
     }
+
+    pub(super) async fn call_records(
+        &self,
+        request: Request<Incoming>,
+        has_certificate: bool,
+    ) -> Result<Answer, Problem> {
+        let setup = self.setup();
+        let (head, body) = request.into_parts();
+        let asker = self.asker(&setup.http, &head.headers, has_certificate)?;
+        let body = self.body(&setup, true, body).await?;
+        is_file(&head.headers, "text/csv")?;
+        let Some((watching, _)) = self.watch.watching().zip(setup.watch.as_ref()) else {
+            return Err(Problem::new(Kind::NotConfigured, "nobody watches numbers: set [hunting.live]"));
+        };
+        let trunks = trunks(&setup, asker);
+        let query = Query::of(head.uri.query());
+        let usual = query.get("trunk").map(|name| {
+            let place = calls::trunk(name).and_then(|trunk| trunks.get(&trunk).copied());
+            let what = "?trunk= is not in the configuration, or the key may not ask about it";
+            place.ok_or_else(|| Problem::new(Kind::TrunkNotKnown, what))
+        });
+        let usual = usual.transpose()?;
+        // A long file: not on the thread that answers calls.
+        let read = tokio::task::spawn_blocking({
+            let setup = setup.clone();
+            move || records(&body, &setup, &trunks, usual)
+        });
+        let (records, told) = read.await.map_err(|_| stumble())??;
+        if !watching.tell(records) {
+            let what = "records of before wait to be looked at: send these again in a second";
+            return Err(Problem::new(Kind::TooManyRequests, what));
+        }
+        let told = serde_json::to_vec(&told).map_err(|_| stumble())?;
+        let mut answer = plain("application/json", told);
+        *answer.status_mut() = StatusCode::ACCEPTED;
+        Ok(answer)
+    }
+}
+
+/// Which trunk each of a policy's is in records: the place of those that may be told of.
+fn trunks(setup: &Setup, asker: Asker) -> HashMap<u64, u16> {
+    let all = setup.policy.trunks.iter().enumerate().map(|(id, trunk)| (call::TrunkId(id as u16), trunk));
+    let allowed = all.filter(|(id, _)| asker.is_none_or(|key| key.may_ask(*id)));
+    allowed.filter_map(|(_, trunk)| Some((calls::trunk(&trunk.name)?, trunk.place))).collect()
+}
+
+/// Records of a CSV file; `usual` is the trunk of those that name none.
+fn records(
+    csv: &[u8],
+    setup: &Setup,
+    trunks: &HashMap<u64, u16>,
+    usual: Option<u16>,
+) -> Result<(Vec<Recorded>, RecordsTaken), Problem> {
+    let now_ms = now_ms();
+    let taken = Mutex::new((Vec::new(), 0));
+    let each = |record: &CallRecord| {
+        let mut taken = taken.lock().expect("no panic inside");
+        match record.trunk.map_or(usual, |trunk| trunks.get(&trunk).copied()) {
+            Some(place) => taken.0.push((*record, place)),
+            None => taken.1 += 1,
+        }
+    };
+    let found = calls::read_csv(csv, &setup.policy.plan, now_ms - DAY_MS, now_ms, &each);
+    let found = found.map_err(|what| Problem::new(Kind::BadRows, masked(&what)))?;
+    let (records, trunk_not_known) = taken.into_inner().expect("no panic inside");
+    let told = RecordsTaken {
+        records: records.len(),
+        without_number: found.without_number,
+        trunk_not_known,
+        future: found.future,
+        late: found.earlier,
+    };
+    Ok((records, told))
 }
 
 fn read(body: &[u8], setup: &Setup) -> Result<Number, Problem> {

@@ -6,7 +6,7 @@ use hyper::{Method, Request, StatusCode};
 
 use super::loans::{parse, repeats};
 use super::problem::{Kind, Problem};
-use super::{Answer, Desk, Route, is_json, language, plain, read, token, wrong_method};
+use super::{Answer, Desk, Query, Route, is_file, is_json, language, plain, read, token, wrong_method};
 use crate::casework::{Asked, Command, Form, Wanted};
 use crate::store::now_ms;
 use ::casework::CentreState;
@@ -84,19 +84,6 @@ fn what<'p>(rest: &[&'p str]) -> Option<What<'p>> {
         ["looks"] => What::Get("looks", None),
         _ => return None,
     })
-}
-
-/// The parameters of a query; one that is no form has none.
-struct Query(Vec<(String, String)>);
-
-impl Query {
-    fn of(text: Option<&str>) -> Query {
-        Query(token::form(text.unwrap_or("").as_bytes()).unwrap_or_default())
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
 }
 
 fn posted(what: &str, id: Option<i64>, body: &Bytes, query: &Query) -> Result<Command, Problem> {
@@ -247,13 +234,5 @@ impl Desk {
         *answer.status_mut() = StatusCode::from_u16(status).expect("a status");
         answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Ok(answer)
-    }
-}
-
-fn is_file(headers: &header::HeaderMap, wanted: &str) -> Result<(), Problem> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    match kind.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case(wanted) {
-        true => Ok(()),
-        false => Err(Problem::new(Kind::UnsupportedMediaType, format!("send Content-Type: {wanted}"))),
     }
 }

@@ -16,7 +16,7 @@ use utoipa::{Modify, OpenApi, PartialSchema, ToSchema};
 use super::answer::{Answer, Explained};
 use super::aos::{AosAnswer, AosCall};
 use super::asked::{AskedCall, CALLS};
-use super::behaviour::{BehaviourAnswer, BehaviourQuestion};
+use super::behaviour::{BehaviourAnswer, BehaviourQuestion, RecordsTaken};
 use super::problem::ProblemBody;
 use super::ready::Readiness;
 use crate::scorecard::Score;
@@ -37,7 +37,7 @@ pub fn openapi() -> &'static str {
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     paths(
-        screen, explain, save_request, check_request, locations, roaming_status, behaviour, scorecard, healthz, readyz, metrics, description,
+        screen, explain, save_request, check_request, locations, roaming_status, behaviour, call_records, scorecard, healthz, readyz, metrics, description,
         loans::open_loan, loans::see_loan, loans::send_code, loans::confirm_loan, loans::consent_loan, loans::cancel_loan, loans::make_link, loans::keep_reference, loans::drop_reference,
         loans::loan_document, loans::loan_keys, loans::set_ban, loans::lift_ban, loans::see_ban, loans::scam_signal,
         loans::phone_changed, loans::access_token,
@@ -286,6 +286,32 @@ fn roaming_status() {}
     security(("bearer" = []), ("api_key" = []))
 )]
 fn behaviour() {}
+
+/// How calls went, by the switch's records of them
+///
+/// CSV whose first line names the columns: `calling`, `called` and `start`, and of `duration`, `answered`, `cause`, `trunk`, `imei`,
+/// `imsi` and `cell` what there is. What records tell of a number that is watched is kept in memory for 24 hours, of telephones for
+/// seven days. A record that comes twice counts once.
+#[utoipa::path(
+    post,
+    path = "/v1/call-records",
+    request_body(content = String, content_type = "text/csv"),
+    params(("trunk" = Option<String>, Query, description = "Of records that name none")),
+    responses(
+        (status = 202, description = "How many are looked at, and how many were left out and why", body = RecordsTaken, content_type = "application/json"),
+        (status = 401, description = "No key, a wrong or an expired one", body = ProblemBody, content_type = "application/problem+json",
+         headers(("WWW-Authenticate" = String, description = "Bearer"))),
+        (status = 403, description = "This node watches no numbers, or ?trunk= is not known", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 408, description = "The body came too slowly", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too long", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not said to be CSV", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A column is missing, or a line has too few or too many fields; nothing was taken", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "Records of before wait: send these again in a second", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "The node is stopping", body = ProblemBody, content_type = "application/problem+json")
+    ),
+    security(("bearer" = []), ("api_key" = []))
+)]
+fn call_records() {}
 
 /// What each trunk handed over by day, and what the share of spoofed calls suggests
 #[utoipa::path(

@@ -112,6 +112,25 @@ fn reader(bytes: &[u8]) -> csv::Reader<&[u8]> {
         .from_reader(bytes)
 }
 
+/// The names of the columns, and the line and the byte where what they name begins.
+fn head(first: &[u8]) -> Result<(Vec<String>, u64, usize), String> {
+    let mut head = reader(first);
+    let mut record = csv::ByteRecord::new();
+    head.read_byte_record(&mut record).map_err(|error| error.to_string())?;
+    let name = |name: &[u8]| String::from_utf8_lossy(name).trim_start_matches('\u{feff}').trim().to_owned();
+    Ok((record.iter().map(name).collect(), head.position().line(), head.position().byte() as usize))
+}
+
+/// Reads a file that lies in memory.
+pub fn read_whole(source: &Source, file: &[u8], look: &Look) -> Result<Found, String> {
+    let (names, line, byte) = head(file)?;
+    let places = look.of(&source.places(&names)?);
+    let mut rows = Rows { places, fields: names.len(), commas: Vec::new() };
+    let mut intake = Intake::new(source, look);
+    let read = rows.read(&file[byte..], line, &mut intake);
+    read.map(|()| intake.found).map_err(|(line, what)| format!("line {line}: {what}"))
+}
+
 pub fn read(
     source: &Source,
     recording: Recording,
@@ -123,17 +142,9 @@ pub fn read(
     let mut blocks = Blocks { input, rest: Vec::new(), line: 1, bytes: 0, progress, failed: None };
     let mut first = Vec::new();
     blocks.next(&mut first)?;
-    let mut head = reader(&first);
-    let mut record = csv::ByteRecord::new();
-    head.read_byte_record(&mut record).map_err(|error| error.to_string())?;
-    let names: Vec<String> = record
-        .iter()
-        .map(|name| String::from_utf8_lossy(name).trim_start_matches('\u{feff}').trim().to_owned())
-        .collect();
+    let (names, line, byte) = head(&first)?;
     let places = source.places(&names)?;
-    let position = head.position();
     // The first block once more, without the line of names.
-    let (line, byte) = (position.line(), position.byte() as usize);
     blocks.rest.splice(..0, first[byte..].iter().copied());
     (blocks.line, blocks.bytes) = (line, byte as u64);
 
