@@ -182,7 +182,8 @@ impl Live {
             self.late = self.late.saturating_add(u64::from(self.hour.is_some()));
             return;
         };
-        if call.called != call.calling {
+        // SIMs of one gateway call each other, to look like those of people: who is watched himself makes nobody known.
+        if call.called != call.calling && self.first_of(call.calling) == NONE {
             self.sketch.add(call.called ^ TAKEN, hour);
             let mut place = self.first_of(call.called);
             while place != NONE {
