@@ -20,6 +20,8 @@ use crate::rulebook::Limits;
 use crate::sum::Sum;
 
 const HOUR_MS: i64 = 3_600_000;
+/// What waits for investigators is asked about again after so long.
+const CONFIRMED_AGAIN_MS: i64 = 15_000;
 
 names! {
     CreditorClass {
@@ -415,8 +417,8 @@ impl Application {
         self.state == State::Confirming && self.confirmed_ms.is_some() && self.gates.iter().any(waits)
     }
 
-    /// When an application that has not ended changes by time alone, at the latest.
-    pub fn due_ms(&self, limits: &Limits) -> Option<i64> {
+    /// When an application that has not ended is looked at again, where nobody asks before.
+    pub fn due_ms(&self, limits: &Limits, now_ms: i64) -> Option<i64> {
         let over_ms = match self.state {
             State::Confirming => self.opened_ms + i64::from(limits.confirm_h) * HOUR_MS,
             State::Cooling => self.cooling_until_ms?,
@@ -426,7 +428,11 @@ impl Application {
         // A consent was given, and gates wait that open by themselves: then it is asked again.
         let is_given = self.is_given();
         let waits = self.gates.iter().filter(|answered| answered.answer == Answer::Wait && is_given);
-        let opens_ms = waits.filter_map(|answered| answered.until_ms).max();
+        // What investigators confirmed they may take back at any moment.
+        let again_ms = |answered: &Answered| {
+            (answered.gate == Gate::ConfirmedIdentifier).then_some(now_ms + CONFIRMED_AGAIN_MS)
+        };
+        let opens_ms = waits.filter_map(|answered| answered.until_ms.or_else(|| again_ms(answered))).max();
         Some(opens_ms.map_or(over_ms, |opens_ms| opens_ms.min(over_ms)))
     }
 

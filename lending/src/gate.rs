@@ -43,6 +43,7 @@ names! {
         PhonePossession = "phone-possession",
         PhoneFreshness = "phone-freshness",
         SuspiciousCall = "suspicious-call",
+        ConfirmedIdentifier = "confirmed-identifier",
         LivingFace = "living-face",
         SeveralApplications = "several-applications",
         CoolingOff = "cooling-off",
@@ -75,6 +76,9 @@ names! {
         NoSuspiciousCall = "no-suspicious-call",
         CallWithSuspect = "call-with-suspect",
         CallsNotKnown = "calls-not-known",
+        NoFraudstersIdentifier = "no-fraudsters-identifier",
+        FraudstersIdentifier = "fraudsters-identifier",
+        IdentifiersNotKnown = "identifiers-not-known",
         FaceNotShown = "face-not-shown",
         FaceMatched = "face-matched",
         FaceTriesUsedUp = "face-tries-used-up",
@@ -118,6 +122,7 @@ impl Answered {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Asked {
     pub phone_freshness: bool,
+    pub confirmed_identifier: bool,
     pub living_face: bool,
 }
 
@@ -143,6 +148,15 @@ pub enum SuspectCall {
     Unknown,
 }
 
+/// Whether investigators confirmed that something of an application is a fraudster's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Confirmed {
+    No,
+    Yes,
+    /// The node has not heard yet what they confirmed.
+    Unknown,
+}
+
 /// Another application of the same person.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Other {
@@ -163,6 +177,7 @@ pub struct Circumstances<'a> {
     /// The operator has not said yet what happened to the phone, and is asked again at this moment; none: all is said.
     pub phone_unknown_ms: Option<i64>,
     pub suspect_call: SuspectCall,
+    pub confirmed: Confirmed,
     pub face: FaceReady,
     /// Of the person's local day and of the hours that `several` names.
     pub others: Vec<Other>,
@@ -175,6 +190,7 @@ pub fn ask(application: &Application, around: &Circumstances, now_ms: i64) -> Ve
         gates::phone_possession::ask(application, around),
         gates::phone_freshness::ask(around, now_ms),
         gates::suspicious_call::ask(around, now_ms),
+        gates::confirmed_identifier::ask(around),
         gates::living_face::ask(application, around),
         gates::several_applications::ask(application, around, now_ms),
         gates::cooling_off::ask(application, around),

@@ -20,7 +20,7 @@ pub use application::{Application, CreditorClass, Event, Fault, Kind, Purpose, S
 pub use ban::Ban;
 pub use face::{FaceJudgement, FaceOutcome, FaceReady};
 pub use gate::{
-    Answer, Answered, Asked, Change, Changes, Circumstances, Gate, Other, Reason, SuspectCall, ask,
+    Answer, Answered, Asked, Change, Changes, Circumstances, Confirmed, Gate, Other, Reason, SuspectCall, ask,
 };
 pub use gates::cooling_off::counts;
 pub use iin::{Iin, IinFault, IinRule};

@@ -1,8 +1,9 @@
 //! The table of rules of a loan, row by row: expectations are sums in MCI and hours as the law says them.
 
 use lending::{
-    Answer, Application, Asked, Ban, Change, Changes, Circumstances, CreditorClass, Event, FaceJudgement,
-    FaceOutcome, FaceReady, Gate, Kind, Other, Purpose, Reason, Rulebook, State, Sum, SuspectCall,
+    Answer, Application, Asked, Ban, Change, Changes, Circumstances, Confirmed, CreditorClass, Event,
+    FaceJudgement, FaceOutcome, FaceReady, Gate, Kind, Other, Purpose, Reason, Rulebook, State, Sum,
+    SuspectCall,
 };
 use rules::Language;
 
@@ -37,6 +38,7 @@ fn around(rulebook: &Rulebook) -> Circumstances<'_> {
         changes: Changes::new(),
         phone_unknown_ms: None,
         suspect_call: SuspectCall::None,
+        confirmed: Confirmed::No,
         face: FaceReady::NotConfigured,
         others: Vec::new(),
     }
@@ -240,7 +242,8 @@ fn many_creditors_within_a_day_wait() {
     assert_eq!(ask(&around, NOON), (Answer::Pass, Reason::FewCreditors));
     around.others.push(other("b", NOON - 10 * HOUR, MCI));
     assert_eq!(ask(&around, NOON), (Answer::Wait, Reason::ManyCreditors));
-    let waits = lending::ask(&application, &around, NOON)[5];
+    let answers = lending::ask(&application, &around, NOON);
+    let waits = answers.iter().find(|answered| answered.gate == Gate::SeveralApplications).unwrap();
     assert_eq!(waits.until_ms, Some(NOON + 14 * HOUR));
     assert_eq!(ask(&around, NOON + 14 * HOUR - 1).0, Answer::Wait);
     assert_eq!(ask(&around, NOON + 14 * HOUR).0, Answer::Pass);
@@ -277,6 +280,39 @@ fn codes_end_by_time_by_tries_and_by_number() {
     assert_eq!(application.refused_by, Some((Gate::PhonePossession, Reason::CodesUsedUp)));
 }
 
+#[test]
+fn what_is_a_fraudsters_waits_until_investigators_take_it_back() {
+    let rulebook = rulebook();
+    let mut around = around(&rulebook);
+    let limits = rulebook.limits(NOON);
+    let goods = || opened(CreditorClass::Bank, Kind::Goods, 100, NOON);
+    let asked = |around: &Circumstances| answer(&goods(), around, NOON, Gate::ConfirmedIdentifier);
+    around.confirmed = Confirmed::Yes;
+    assert_eq!(asked(&around).0, Answer::NotAsked, "a node without a register");
+    around.asked.confirmed_identifier = true;
+    for (confirmed, told, reason) in [
+        (Confirmed::Yes, Answer::Wait, Reason::FraudstersIdentifier),
+        (Confirmed::Unknown, Answer::Wait, Reason::IdentifiersNotKnown),
+        (Confirmed::No, Answer::Pass, Reason::NoFraudstersIdentifier),
+    ] {
+        around.confirmed = confirmed;
+        assert_eq!(asked(&around), (told, reason));
+    }
+    // The consent is given, the money waits; nothing more is written down while it does, and a word frees it.
+    let mut application = goods();
+    around.confirmed = Confirmed::Yes;
+    application.apply(NOON, &Event::PhoneConfirmed);
+    application.settle(&around, NOON);
+    assert_eq!(
+        (application.state, application.due_ms(limits, NOON)),
+        (State::Confirming, Some(NOON + 15_000))
+    );
+    assert_eq!(application.settle(&around, NOON + 15_000), []);
+    around.confirmed = Confirmed::No;
+    application.settle(&around, NOON + 30_000);
+    assert_eq!(application.state, State::Approved);
+}
+
 /// From opening to money, through a suspicious call, cooling-off and the second consent; and again from its events.
 #[test]
 fn a_loan_goes_its_way_and_its_events_tell_it() {
@@ -301,10 +337,14 @@ fn a_loan_goes_its_way_and_its_events_tell_it() {
     events.push((NOON + 1000, Event::PhoneConfirmed));
     events.extend(application.settle(&around, NOON + 1000));
     assert_eq!(application.state, State::Confirming);
-    assert_eq!(application.due_ms(limits), Some(NOON + HOUR / 2), "asked again when the wait ends");
+    assert_eq!(
+        application.due_ms(limits, NOON + 1000),
+        Some(NOON + HOUR / 2),
+        "asked again when the wait ends"
+    );
     events.extend(application.settle(&around, NOON + HOUR / 2));
     assert_eq!(application.state, State::Cooling);
-    assert_eq!(application.due_ms(limits), Some(NOON + HOUR / 2 + 8 * HOUR));
+    assert_eq!(application.due_ms(limits, NOON + HOUR / 2), Some(NOON + HOUR / 2 + 8 * HOUR));
     assert_eq!(application.purpose(), None, "no second consent before it has cooled");
     let mut void = application.clone();
     events.extend(application.settle(&around, NOON + 9 * HOUR));

@@ -39,6 +39,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ::casework::Identifier;
 use arc_swap::ArcSwap;
 use lending::{Change, CreditorClass, Kind, Purpose, Sum};
 use numbering::Number;
@@ -166,6 +167,8 @@ pub struct Opening {
     pub sum: Sum,
     pub term_days: u32,
     pub language: Language,
+    /// Where the money goes, and where the application comes from.
+    pub identifiers: Vec<Identifier>,
 }
 
 /// Status and JSON, or why not.

@@ -1,5 +1,5 @@
-//! Back to the front: what a head confirmed stands on the block list within seconds, and what he took back is off it; and the loan
-//! gate knows whom it called before it stood there.
+//! Back to the front: a phone that a head confirmed stands on the block list within seconds, and what he took back is off it; and the
+//! loan gate knows whom it called before it stood there, and every identifier that he confirmed.
 //!
 //! The list's file is the operator's. Lines whose owner is `register` are ours and are kept as the confirmations are; all others
 //! stay as they stand. A number that is public stands on no list, whoever confirmed it.
@@ -91,6 +91,10 @@ impl Feed {
         loop {
             let since = office.store.confirmed_since(&settings.vault, self.n).await;
             let since = since.map_err(|fault| fault.to_string())?;
+            if let Some(suspects) = &self.suspects {
+                let news = since.iter().map(|one| (one.identifier.clone(), one.is_confirmed));
+                suspects.judge_identifiers(news);
+            }
             let Some(last) = since.last() else { break };
             self.n = last.n;
             for one in since.iter().filter(|one| one.identifier.kind() == IdentifierKind::Phone) {

@@ -1,5 +1,6 @@
 //! The loan gate by HTTP: tokens (RFC 6749 section 4.4), applications, self-bans, signals, changes of phones.
 
+use ::casework::{Identifier, IdentifierKind};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::body::{Bytes, Incoming};
@@ -53,6 +54,21 @@ pub struct LoanApplication {
     #[serde(default)]
     #[schema(pattern = "^(kk|ru|en)$")]
     language: Option<String>,
+    /// Where the money is to be paid and what the application comes from: compared with what investigators confirmed, sealed, never shown.
+    #[serde(default)]
+    #[schema(max_items = 16)]
+    identifiers: Vec<LoanIdentifier>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LoanIdentifier {
+    /// account, card, wallet, phone, imei, imsi, ip, web, messenger, email.
+    #[schema(pattern = "^(phone|imei|imsi|ip|account|card|wallet|web|messenger|email)$")]
+    kind: String,
+    /// In any of the ways it is written.
+    #[schema(max_length = 200, example = "KZ86 125K ZT50 0410 0100")]
+    value: String,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -357,6 +373,20 @@ impl Question<'_> {
         iin.map(|iin| iin.reveal()).map_err(|fault| invalid(format!("iin: {fault}")))
     }
 
+    fn identifiers(&self, asked: &[LoanIdentifier]) -> Result<Vec<Identifier>, Problem> {
+        if asked.len() > 16 {
+            return Err(invalid("identifiers are at most 16"));
+        }
+        let read = asked.iter().enumerate().map(|(n, one)| {
+            let kinds = "kind is phone, imei, imsi, ip, account, card, wallet, web, messenger or email";
+            let kind = IdentifierKind::from_name(&one.kind);
+            let kind = kind.ok_or_else(|| invalid(format!("identifiers[{n}]: {kinds}")))?;
+            let read = Identifier::read(kind, &one.value, &self.setup.policy.plan);
+            read.map_err(|fault| invalid(format!("identifiers[{n}]: {fault}")))
+        });
+        read.collect()
+    }
+
     fn opening(&self, asked: LoanApplication) -> Result<Opening, Problem> {
         let class = self.class.ok_or_else(|| invalid("this client is no creditor: its class is empty"))?;
         let kinds = "kind is unsecured, secured, goods, refinancing or card-limit";
@@ -386,6 +416,7 @@ impl Question<'_> {
             })?,
             term_days: asked.term_days,
             language,
+            identifiers: self.identifiers(&asked.identifiers)?,
         })
     }
 }

@@ -240,7 +240,7 @@ impl Office {
                     Some((ban, _)) if ban.lifts_ms.is_none() => *ban,
                     _ => Ban::set(round.now_ms),
                 };
-                let applicant = Applicant { iin: iin.clone(), phone: phone.unwrap_or_default() };
+                let applicant = Applicant::new(iin.clone(), phone.unwrap_or_default());
                 round.unit.keep_ban(ban, &applicant, ("ban_set", &client.id), round.now_ms).await?;
                 self.settle_others(round, iin).await?;
                 Ok((200, view::ban(Some(&ban), round.now_ms)))
@@ -298,7 +298,11 @@ impl Office {
             &round.settings.rulebook,
             round.now_ms,
         );
-        let applicant = Applicant { iin: opening.iin.clone(), phone: opening.phone.reveal().to_string() };
+        let identifiers = opening.identifiers.iter();
+        let applicant = Applicant {
+            identifiers: identifiers.map(|one| (one.kind(), one.reveal().to_owned())).collect(),
+            ..Applicant::new(opening.iin.clone(), opening.phone.reveal().to_string())
+        };
         // The turn was taken at the beginning.
         let (id, turn) = (new_id(), turn_of(&round.settings.vault, &opening.iin));
         round.unit.insert(&id, &applicant, turn, counts, &application).await?;
@@ -324,11 +328,6 @@ impl Office {
             let kept = events.len();
             Case { id: id.to_owned(), application, applicant, events, kept }
         }))
-    }
-
-    fn suspect_call(&self, round: &Round, phone: Number) -> SuspectCall {
-        let minutes = round.settings.rulebook.limits(round.now_ms).suspicious_call_min;
-        self.suspects.last(phone, round.now_ms - i64::from(minutes) * 60_000)
     }
 
     async fn face_ready(&self, round: &mut Round<'_>, iin: &str) -> Done<FaceReady> {
@@ -358,6 +357,7 @@ impl Office {
                 phone_unknown_ms: self.phone_unknown_ms(round, case).await?,
                 changes,
                 face: self.face_ready(round, &case.applicant.iin).await?,
+                confirmed: self.confirmed(&case.applicant),
                 suspect_call: phone.map_or(SuspectCall::None, |phone| self.suspect_call(round, phone)),
                 others,
             };
@@ -385,7 +385,7 @@ impl Office {
             let whole = view::document(settings, &case.id, name, application, &case.applicant, &case.events);
             document::sign(&settings.signing, &whole)
         });
-        let due_ms = application.due_ms(settings.rulebook.limits(application.opened_ms));
+        let due_ms = application.due_ms(settings.rulebook.limits(application.opened_ms), now_ms);
         round.unit.update(&case.id, application, due_ms, signed.as_deref()).await?;
         let words = settings.words(application.language);
         let sum = application.sum.to_string();
@@ -452,7 +452,7 @@ impl Office {
                 if let Some(mut case) = self.load(&mut round, &id).await? {
                     self.settle(&mut round, &mut case).await?;
                     let limits = settings.rulebook.limits(case.application.opened_ms);
-                    let due_ms = case.application.due_ms(limits);
+                    let due_ms = case.application.due_ms(limits, now_ms());
                     round.unit.update(&id, &case.application, due_ms, None).await?;
                 }
                 let Round { unit, question, .. } = round;

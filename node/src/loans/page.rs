@@ -237,7 +237,7 @@ impl Office {
             Some((_, told)) if !told.phone.is_empty() => (Ban::set(round.now_ms), told.phone),
             _ => (Ban::set(round.now_ms), case.applicant.phone.clone()),
         };
-        let applicant = Applicant { iin: iin.clone(), phone: phone.clone() };
+        let applicant = Applicant::new(iin.clone(), phone.clone());
         round.unit.keep_ban(ban, &applicant, ("ban_set", WHO), round.now_ms).await?;
         if !phone.is_empty() {
             let text = round.settings.words(case.application.language).sms("ban-set", &[]);

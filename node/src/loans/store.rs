@@ -6,6 +6,7 @@
 
 use std::ops::Deref;
 
+use ::casework::IdentifierKind;
 use lending::{Application, Ban, Change, Event, Use, Vault};
 use sqlx::Row;
 
@@ -70,6 +71,15 @@ pub struct Unit<'s> {
 pub struct Applicant {
     pub iin: String,
     pub phone: String,
+    /// Accounts, devices and addresses that the application names, in the form that the register has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identifiers: Vec<(IdentifierKind, String)>,
+}
+
+impl Applicant {
+    pub fn new(iin: String, phone: String) -> Applicant {
+        Applicant { iin, phone, identifiers: Vec::new() }
+    }
 }
 
 /// Something to be sent.

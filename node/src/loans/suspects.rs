@@ -1,17 +1,23 @@
 //! Who was lately called by a number that screening marked or blocked: one table, shared by threads without a lock.
 //!
+//! And what investigators confirmed to be fraudsters', for loans that name it.
+//!
 //! A place is one word: a fingerprint of 32 bits of the called number, keyed anew by each process, and the second it was
 //! called, in 32 bits. A number has eight places; where all are others', the oldest goes.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, RwLock};
 
+use ::casework::{Identifier, IdentifierKind};
 use call::{Label, Treatment};
 use journal::{NumbersKey, Record};
-use lending::SuspectCall;
+use lending::{Confirmed, SuspectCall};
 use numbering::Number;
 
+use super::office::{Office, Round};
+use super::store::Applicant;
 use crate::config::Journal;
 use crate::query::{self, Source};
 use crate::store::keys::Keys;
@@ -44,6 +50,8 @@ pub struct Suspects {
     words: Box<[AtomicU64]>,
     /// Numbers that stood on the block list and should not have.
     pardoned: Mutex<Vec<Number>>,
+    /// What is known to be fraudsters'; none: the register was not heard yet.
+    confirmed: RwLock<Option<HashSet<Identifier>>>,
     /// Calls before this moment are not known; ms since 1970.
     known_from_ms: AtomicI64,
 }
@@ -54,6 +62,7 @@ impl Suspects {
         Suspects {
             hash: RandomState::new(),
             pardoned: Mutex::default(),
+            confirmed: RwLock::default(),
             words: (0..BUCKETS * PLACES).map(|_| AtomicU64::new(0)).collect(),
             known_from_ms: AtomicI64::new(now_ms),
         }
@@ -145,11 +154,52 @@ impl Suspects {
         Ok(())
     }
 
+    /// Investigators found that some are fraudsters', or took it back.
+    pub fn judge_identifiers(&self, news: impl IntoIterator<Item = (Identifier, bool)>) {
+        let mut confirmed = self.confirmed.write().expect("no panic inside");
+        let confirmed = confirmed.get_or_insert_default();
+        for (identifier, is_confirmed) in news {
+            match is_confirmed {
+                true => confirmed.insert(identifier),
+                false => confirmed.remove(&identifier),
+            };
+        }
+    }
+
+    /// Whether one of these is a fraudster's.
+    pub fn confirmed(&self, identifiers: &[Identifier]) -> Confirmed {
+        match &*self.confirmed.read().expect("no panic inside") {
+            None => Confirmed::Unknown,
+            Some(known) if identifiers.iter().any(|one| known.contains(one)) => Confirmed::Yes,
+            Some(_) => Confirmed::No,
+        }
+    }
+
     fn places(&self, called: Number) -> (&[AtomicU64], u64) {
         let hash = self.hash.hash_one(called.key().0);
         let bucket = (hash as usize & (BUCKETS - 1)) * PLACES;
         // 0 is an empty place.
         (&self.words[bucket..bucket + PLACES], (hash >> 32).max(1))
+    }
+}
+
+impl Office {
+    pub(super) fn suspect_call(&self, round: &Round<'_>, phone: Number) -> SuspectCall {
+        let minutes = round.settings.rulebook.limits(round.now_ms).suspicious_call_min;
+        self.suspects.last(phone, round.now_ms - i64::from(minutes) * 60_000)
+    }
+
+    /// Whether something of an application is a fraudster's, as the register's feed last said.
+    pub(super) fn confirmed(&self, applicant: &Applicant) -> Confirmed {
+        let setup = self.setup.load();
+        let Some(register) = &setup.casework else { return Confirmed::No };
+        let phone = Identifier::kept(IdentifierKind::Phone, applicant.phone.clone());
+        let named = applicant.identifiers.iter();
+        let named = named.map(|(kind, value)| Identifier::kept(*kind, value.clone()));
+        // What is public links nobody, whoever confirmed it.
+        let of_his: Vec<Identifier> =
+            named.chain([phone]).filter(|one| !register.public.contains(one)).collect();
+        self.suspects.confirmed(&of_his)
     }
 }
 
