@@ -122,8 +122,7 @@ pub fn hunt(args: &RecordsArgs, out: &mut impl Write) -> Result<(), String> {
         })?;
     }
     if let Some(path) = &args.out {
-        found::write(&clusters, &trunks, path)
-            .map_err(|error| format!("{}: {}", path.display(), explain_io(&error)))?;
+        found::write(&clusters, &trunks, &args.records, path)?;
     }
     print(&clusters, args.top, out).map_err(|error| error.to_string())?;
     let alarms: usize = clusters.iter().map(Cluster::alarms).sum();
