@@ -279,7 +279,7 @@ impl Source<'_> {
         for path in self.files {
             if let Some(keys) = self.keys.filter(|_| path.is_dir()) {
                 let mut intake = Intake::new(self, look);
-                self.journal(path, keys, &mut intake).map_err(|what| at(path, what))?;
+                self.journal(path, keys, progress, &mut intake).map_err(|what| at(path, what))?;
                 found.add(&intake.found);
                 OF_A_JOURNAL.into_iter().for_each(|place| had[place] = true);
                 continue;
@@ -298,7 +298,13 @@ impl Source<'_> {
         Ok(found)
     }
 
-    fn journal(&self, directory: &Path, keys: &[NumbersKey], intake: &mut Intake) -> Result<(), String> {
+    fn journal(
+        &self,
+        directory: &Path,
+        keys: &[NumbersKey],
+        progress: &mut dyn Progress,
+        intake: &mut Intake,
+    ) -> Result<(), String> {
         let journal = query::Source::of_directory(directory, None, keys.to_vec())?;
         let mut outcome = Ok(());
         let mut take = |call: &Screened| {
@@ -306,7 +312,8 @@ impl Source<'_> {
                 outcome = intake.take_screened(call);
             }
         };
-        query::calls(journal, (self.since_ms, self.now_ms), &mut take).map_err(|error| error.to_string())?;
+        query::calls(journal, (self.since_ms, self.now_ms), progress, &mut take)
+            .map_err(|error| error.to_string())?;
         outcome.map_err(str::to_owned)
     }
 
