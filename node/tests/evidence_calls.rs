@@ -25,6 +25,11 @@ fn records() -> (String, Vec<(u64, [String; 3])>) {
             own.push((line, [calling, called, start].map(str::to_owned)));
         }
         line += note.matches('\n').count() as u64;
+        // Empty lines count too.
+        if note == "called back" {
+            text += "\n";
+            line += 1;
+        }
     };
     let one = "+77010000001";
     // By the clock of the register, five hours east, the second of March begins at 19:00 of the first.
@@ -294,6 +299,18 @@ fn its_report_says_what_a_centre_is_and_who_judged_it() {
             assert!(fs::read(register.site.path("again.pdf")).unwrap() == packed, "{package}: {language}");
         }
     }
+    // One that is kept from before, or was found in a journal, names no file: any will do.
+    let numbers =
+        ["+77059990001", "+77059990002"].map(|number| json!({"number": number, "day": "2026-03-02"}));
+    register.site.write("old.jsonl", json!({"numbers": numbers}).to_string());
+    register.site.ok(&["case", "centres", "import", "old.jsonl", "--unit", "almaty"]);
+    register.site.write("old.csv", "calling,called,start\n+77059990002,+77020000000,2026-03-02T12:00:00Z\n");
+    let all = ["evidence", "pack", "--out", "old", "--why", "x", "--as", "aigul", "--centre", "2"];
+    register.site.ok(&[&all[..], &["--records", "old.csv"]].concat());
+    assert_eq!(json_lines(&packed(&register.site.path("old")).1)[0]["line"], 2);
+    register.site.write("bad.jsonl", json!({"numbers": numbers, "records": ["monday.csv"]}).to_string());
+    let refused = register.site.refused(&["case", "centres", "import", "bad.jsonl", "--unit", "almaty"]);
+    assert!(refused.contains("line 1: records: \"monday.csv\" is no SHA-256 in 64 hex digits"), "{refused}");
     register.node.take();
 }
 
@@ -337,7 +354,20 @@ fn calls_of_a_number_are_taken_out_of_parquet_by_their_rows() {
     let some = pack("some", &[&["--number", number][..], &period].concat());
     assert!(some.status.success(), "{}", String::from_utf8_lossy(&some.stderr));
     assert_eq!((packed_rows("some"), site.read("some/decisions.jsonl")), (vec![3007, 4007], String::new()));
-    elsewhere(moved(&site, &["all", "some"]).path(), &["all", "some"]).unwrap();
+    // A file that is given twice goes in once; the header is the first line of CSV.
+    let twice = ["--number", number, "--records", "r.csv", "--records", "r.parquet", "--records", "r.csv"];
+    let twice = pack("twice", &twice);
+    assert!(twice.status.success(), "{}", String::from_utf8_lossy(&twice.stderr));
+    let manifest: Value = serde_json::from_str(&site.read("twice/manifest.json")).unwrap();
+    let taken: Vec<(&Value, Vec<&String>)> = (manifest["records"].as_array().unwrap().iter())
+        .map(|taken| (&taken["name"], taken["calls"].as_object().unwrap().keys().collect()))
+        .collect();
+    assert_eq!((taken.len(), taken[0].0, taken[1].0), (2, &json!("r.parquet"), &json!("r.csv")));
+    let csv = site.read(&format!("twice/{}", manifest["records"][1]["file"].as_str().unwrap()));
+    let lines: Vec<u64> = json_lines(&csv).iter().map(|call| call["line"].as_u64().unwrap()).collect();
+    assert_eq!(lines, [8, 1008, 2008, 3008, 4008]);
+    let machine = moved(&site, &["all", "some", "twice"]);
+    elsewhere(machine.path(), &["all", "some", "twice"]).unwrap();
 
     for (arguments, named) in [
         (&["--rule", "R08"][..], "--records: say whose calls are packed: --centre or --number"),

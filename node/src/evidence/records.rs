@@ -207,3 +207,29 @@ impl Taken {
         differences
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn line(place: &u64) -> String {
+        json!({"line": place, "calling": "+7701****01"}).to_string()
+    }
+
+    proptest! {
+        /// What is left out is named, and nothing else; whatever else stands there is a difference too, and no stumbling block.
+        #[test]
+        fn each_call_is_held_to_its_hash(places in proptest::collection::btree_set(0..60u64, 1..20), left in 0..60u64, other in ".{1,40}") {
+            let calls = places.iter().map(|place| (*place, file_hash(line(place).as_bytes()))).collect();
+            let taken = Taken { file: "f".into(), name: "n".into(), sha256: String::new(), bytes: 0, calls };
+            let rest = places.iter().filter(|place| **place != left);
+            let text: String = rest.map(|place| line(place) + "\n").collect();
+            let missing = places.contains(&left).then(|| format!("f: source line {left}: missing"));
+            let missing: Vec<String> = missing.into_iter().collect();
+            prop_assert_eq!(&taken.differences(&text), &missing);
+            prop_assert!(taken.differences(&(text + &other)).len() > missing.len());
+        }
+    }
+}
