@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::rig::http::Client;
 use crate::rig::{Node, Site, free_port, qalqan, wait};
@@ -144,6 +145,32 @@ fn a_hunt_ends_in_a_line_when_the_scheduler_is_killed() {
     assert!(told.contains(&line) && told.lines().count() == 1, "{told}");
     assert!(output.stdout.is_empty() && !site.path("found.jsonl").exists());
     assert!(!site.path("found.jsonl.part").exists());
+}
+
+#[test]
+fn a_hunt_ends_in_a_line_when_no_executor_is_left() {
+    let site = Site::new("");
+    records(&site);
+    let Cluster { scheduler, executors } = Cluster::new(&site);
+    let url = format!("df://{}", scheduler.address);
+    let asked = ["hunt", "r.csv", "r.parquet", "odd.csv", "r.csv", "--out", "found.jsonl", "--on", &url];
+    let output = std::thread::scope(|scope| {
+        let hunt = scope.spawn(|| site.run(&asked));
+        let has_worked = || fs::read_dir(site.path("one")).is_ok_and(|mut entries| entries.next().is_some());
+        wait(has_worked, || "a task of an executor".to_owned());
+        assert!(!hunt.is_finished());
+        executors.into_iter().for_each(Node::kill);
+        let killed = Instant::now();
+        let output = hunt.join().unwrap();
+        // They are missed after 15 s, and as long is waited for others.
+        assert!(killed.elapsed() < Duration::from_secs(60), "{:?}", killed.elapsed());
+        output
+    });
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    let is_said = told.contains("no executors remain") && told.lines().count() == 1;
+    assert!(told.contains(&url) && is_said, "{told}");
+    assert!(output.stdout.is_empty() && !site.path("found.jsonl").exists());
 }
 
 #[test]

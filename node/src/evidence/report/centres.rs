@@ -47,7 +47,7 @@ impl Writer<'_> {
                 (self.word("state-of-centre"), self.centre_state(&text(&centre["state"]))),
                 (self.word("numbers"), values(&centre["identifiers"], "phone")),
                 (self.word("telephones"), values(&centre["identifiers"], "imei")),
-                (word(self.language, "trunk"), texts("trunks")),
+                (self.word("trunks"), texts("trunks")),
                 (self.word("days"), days.join(" – ")),
                 (self.word("signs"), signs.collect::<Vec<_>>().join(", ")),
                 (self.word("called"), facts.join(", ")),
