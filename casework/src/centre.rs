@@ -36,6 +36,9 @@ pub struct CentreTold {
     pub evidence: BTreeSet<String>,
     /// The busiest days of its numbers, the first and the last.
     pub days: Option<(String, String)>,
+    /// SHA-256 of the call records that it was found in.
+    #[serde(default)]
+    pub records: BTreeSet<String>,
 }
 
 impl CentreTold {
@@ -43,6 +46,7 @@ impl CentreTold {
     pub fn grow(&mut self, more: &CentreTold) {
         self.trunks.extend(more.trunks.iter().cloned());
         self.evidence.extend(more.evidence.iter().cloned());
+        self.records.extend(more.records.iter().cloned());
         // Written as 2026-03-02, days are in the order of their texts.
         self.days = match (self.days.take(), more.days.clone()) {
             (Some(own), Some(other)) => Some((own.0.min(other.0), own.1.max(other.1))),
@@ -57,6 +61,9 @@ struct Line {
     numbers: Vec<Suspect>,
     #[serde(default)]
     ties: BTreeSet<String>,
+    /// SHA-256 of the files that were hunted in.
+    #[serde(default)]
+    records: BTreeSet<String>,
     /// `case called --out` adds them.
     #[serde(default)]
     called: BTreeSet<String>,
@@ -97,11 +104,15 @@ pub fn read_centres(text: &str, plan: &Plan) -> Result<Vec<FoundCentre>, Vec<Str
 }
 
 fn centre(line: Line, plan: &Plan) -> Result<FoundCentre, String> {
-    let Line { numbers: suspects, ties, called } = line;
+    let Line { numbers: suspects, ties, records, called } = line;
+    let is_hash = |text: &String| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if let Some(other) = records.iter().find(|text| !is_hash(text)) {
+        return Err(format!("records: \"{other}\" is no SHA-256 in 64 hex digits"));
+    }
     let mut centre = FoundCentre {
         numbers: BTreeSet::new(),
         devices: BTreeSet::new(),
-        told: CentreTold { evidence: ties, ..CentreTold::default() },
+        told: CentreTold { evidence: ties, records, ..CentreTold::default() },
         called,
     };
     let read = |kind: IdentifierKind, text: &str| {
@@ -117,7 +128,7 @@ fn centre(line: Line, plan: &Plan) -> Result<FoundCentre, String> {
         if let Some((day, _)) = &days {
             day.parse::<Date>().map_err(|_| format!("day {day}: is none such as 2026-03-02"))?;
         }
-        centre.told.grow(&CentreTold { trunks: suspect.trunks, evidence, days });
+        centre.told.grow(&CentreTold { trunks: suspect.trunks, evidence, days, ..CentreTold::default() });
     }
     Ok(centre)
 }

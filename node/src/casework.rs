@@ -46,7 +46,7 @@ pub use centres::{CentresImported, import_centres};
 pub use clients::{Client, Clients, SCOPE, add as add_client};
 pub use confirmed::Confirmation;
 pub use counts::Counts;
-pub use evidence::{Cases, cases};
+pub use evidence::{Cases, Seen, cases};
 pub use feed::FED;
 pub use import::{Imported, import_file};
 pub use looks::{Look, looks};

@@ -5,6 +5,7 @@
 
 mod check;
 mod paper;
+mod records;
 mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,8 +24,10 @@ use crate::config::{Journal, explain_io};
 use crate::query::{self, Chosen, Query, Source};
 use crate::store::keys::{read_public, read_signing, sync_directory};
 use crate::store::shelf::{Shelf, name, number};
+use records::Taken;
 
 pub use check::{Checked, check, follow};
+pub use records::{Records, Sought};
 pub use report::{Fonts, of_package as report};
 
 const MANIFEST: &str = "manifest.json";
@@ -65,6 +68,9 @@ pub struct Manifest {
     decisions: BTreeMap<u64, Vec<u64>>,
     /// Decisions that matched and were not sealed yet: they are not in the package.
     not_sealed: u64,
+    /// Files of call records that calls were taken of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    records: Vec<Taken>,
     files: Vec<Listed>,
 }
 
@@ -102,6 +108,7 @@ pub struct Wanted<'w> {
     pub cases: Vec<(String, Value)>,
     /// Lists, plan and configuration as they were in force.
     pub in_force: &'w [PathBuf],
+    pub records: Option<Records<'w>>,
     pub client: Option<String>,
     pub why: &'w str,
     /// What was asked, for the manifest.
@@ -171,7 +178,8 @@ impl Draft<'_> {
         };
         let (sealed, open): (Vec<Chosen>, Vec<Chosen>) =
             chosen.into_iter().partition(|chosen| chosen.segment.is_some());
-        if wanted.query.is_some() && sealed.is_empty() {
+        let records = wanted.records.map_or(Ok(Vec::new()), |records| records.take(wanted.revealed))?;
+        if wanted.query.is_some() && sealed.is_empty() && records.is_empty() {
             return Err(match open.len() {
                 0 => "no decision matches".to_owned(),
                 open => {
@@ -181,7 +189,8 @@ impl Draft<'_> {
         }
         // The look is written down before anything is shown.
         let look = json!({"evidence": package, "question": wanted.question, "why": wanted.why,
-                          "records": sealed.len(), "revealed": wanted.revealed});
+                          "records": sealed.len(), "revealed": wanted.revealed,
+                          "calls": records.iter().map(|(taken, _)| taken.calls.len()).sum::<usize>()});
         query::note(Some(&journal.directory), look)
             .map_err(|error| format!("this look cannot be written down, so nothing is packed: {error}"))?;
 
@@ -220,6 +229,10 @@ impl Draft<'_> {
             self.add(&format!("register/{name}.json"), format!("{text}\n").as_bytes())?;
         }
 
+        for (taken, lines) in &records {
+            self.add(&taken.file, lines.as_bytes())?;
+        }
+
         let mut manifest = Manifest {
             version: VERSION,
             package,
@@ -238,6 +251,7 @@ impl Draft<'_> {
             journal: chain,
             decisions,
             not_sealed: open.len() as u64,
+            records: records.into_iter().map(|(taken, _)| taken).collect(),
             files: self.files.values().cloned().collect(),
         };
         for language in Language::ALL {

@@ -4,9 +4,10 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use qalqan::casework::{Cases, cases};
+use qalqan::casework::{Cases, Seen, cases};
 use qalqan::config::{self, Origin};
-use qalqan::evidence::{Checked, Fonts, Wanted, check, follow, pack, report};
+use qalqan::evidence::{Checked, Fonts, Records, Sought, Wanted, check, follow, pack, report};
+use qalqan::query::Query;
 use qalqan::store::keys::{Keys, read_public};
 use rules::Language;
 use serde_json::json;
@@ -51,6 +52,15 @@ pub struct PackArgs {
     /// Confirmed group of the register, with its cases
     #[arg(long = "group", value_name = "ID")]
     groups: Vec<i64>,
+    /// Call centre of the register
+    #[arg(long = "centre", value_name = "ID")]
+    centres: Vec<i64>,
+    /// Call records as hunt reads them: of these, calls of the centres' numbers on their days; without --centre those of --number
+    #[arg(long = "records", value_name = "FILE")]
+    records: Vec<PathBuf>,
+    /// A column of the records that has another name there
+    #[arg(long, value_name = "THEIRS=OURS")]
+    map: Vec<String>,
     /// Show every digit, and names and texts of cases
     #[arg(long)]
     reveal: bool,
@@ -100,14 +110,14 @@ pub fn run(
 
 impl PackArgs {
     fn run(self, origin: &Origin, language: Option<Language>, out: &mut impl Write) -> Outcome {
-        let PackArgs { out: place, why, which, with, client, facts, persons, seizures, groups, reveal } =
-            self;
+        let PackArgs { out: place, why, which, with, client, records, map, reveal, .. } = self;
+        let PackArgs { facts, persons, seizures, groups, centres, .. } = self;
         if why.trim().is_empty() {
             return Err("--why: say what the package is for".into());
         }
         let asked = json!({"decisions": which.question(), "facts": facts, "persons": persons,
-                           "seizures": seizures, "groups": groups});
-        let asked_cases = Cases { facts, persons, seizures, groups, reveal, why: why.clone() };
+                           "seizures": seizures, "groups": groups, "centres": centres});
+        let asked_cases = Cases { facts, persons, seizures, groups, centres, reveal, why: why.clone() };
         let query = which.says_something().then(|| which.query(usize::MAX, reveal)).transpose()?;
         if query.is_none() && asked_cases.is_empty() {
             return Err(
@@ -117,8 +127,8 @@ impl PackArgs {
         let (journal, usual) = config::load_journal(origin)?;
         let settings = config::load_evidence(origin)?;
         let fonts = Fonts::read(&settings)?;
-        let found = match (&client, asked_cases.is_empty()) {
-            (_, true) => Vec::new(),
+        let Seen { cases: found, centres } = match (&client, asked_cases.is_empty()) {
+            (_, true) => Seen::default(),
             (None, false) => return Err("--as: name the client of the register whose rights count".into()),
             (Some(client), false) => {
                 let setup = config::load(origin).map_err(|faults| faults.to_string())?;
@@ -126,10 +136,24 @@ impl PackArgs {
                 runtime.block_on(cases(std::sync::Arc::new(setup), client, asked_cases))?
             }
         };
+        let (plan, _) = config::load_hunting(origin).map_err(|faults| faults.to_string())?;
+        let sought = match (centres, query.as_ref()) {
+            (centres, _) if !centres.is_empty() => centres,
+            (_, Some(Query { number: Some(number), from_ms, until_ms, .. })) => {
+                vec![Sought::of_number(*number, *from_ms, *until_ms)]
+            }
+            _ if !records.is_empty() => {
+                return Err("--records: say whose calls are packed: --centre or --number".into());
+            }
+            _ => Vec::new(),
+        };
+        let records =
+            (!records.is_empty()).then(|| Records { files: &records, map: &map, plan: &plan, sought });
         let wanted = Wanted {
             query: query.as_ref(),
             cases: found,
             in_force: &with,
+            records,
             client,
             why: &why,
             question: asked,

@@ -19,7 +19,9 @@ use numbering::Number;
 use rules::Language;
 use serde_json::{Value, json};
 
+use crate::list_file::Untold;
 use crate::loans::is_suspicious;
+use crate::records::Progress;
 use crate::store::bases::TrunkNames;
 use crate::store::now_ms;
 use crate::store::reading::{Reading, hidden};
@@ -114,18 +116,20 @@ pub fn query(
 /// What each trunk handed over by day, of the verdicts that match.
 pub fn scorecard(source: Source, query: &Query) -> io::Result<Scorecard> {
     let mut card = Scorecard::default();
-    search(source, query, Some(&mut |found| card.count(found.time_ms, &found.trunk, &found.verdict)))?;
+    let mut count = |found: &Found| card.count(found.time_ms, &found.trunk, &found.verdict);
+    search(source, query, Some(Passing { each: &mut count, progress: &mut Untold }))?;
     Ok(card)
 }
 
-/// Every call of a time: from, and until; ms since 1970.
+/// Every call of a time: from, and until; ms since 1970. Progress is in the records of segments.
 pub fn calls(
     source: Source,
     (from_ms, until_ms): (Option<i64>, i64),
+    progress: &mut dyn Progress,
     each: &mut dyn FnMut(&Found),
 ) -> io::Result<()> {
     let query = Query { from_ms, until_ms: Some(until_ms), limit: usize::MAX, ..Query::default() };
-    search(source, &query, Some(&mut |found| each(found))).map(drop)
+    search(source, &query, Some(Passing { each: &mut |found| each(found), progress })).map(drop)
 }
 
 /// A verdict that was asked for, and where it is sealed.
@@ -173,9 +177,13 @@ pub fn records_of(
 }
 
 /// Reads the journal; says whether older records were left unread because the limit was reached.
-fn search<'q>(source: Source, query: &'q Query, each: Option<Each<'q>>) -> io::Result<(Search<'q>, bool)> {
+fn search<'q>(
+    source: Source,
+    query: &'q Query,
+    passing: Option<Passing<'q>>,
+) -> io::Result<(Search<'q>, bool)> {
     let mut reading = Reading::open(source.directory.as_deref(), source.shelves)?;
-    let mut search = Search { query, found: Vec::new(), matched: 0, blind: None, each };
+    let mut search = Search { query, found: Vec::new(), matched: 0, blind: None, passing };
     let mut trunks = TrunkNames::new(source.directory.clone().unwrap_or_default());
     reading.logs(&source.keys, |record, closed| {
         if closed && query.number.is_some() {
@@ -185,18 +193,21 @@ fn search<'q>(source: Source, query: &'q Query, each: Option<Each<'q>>) -> io::R
         search.take(found, None);
     });
     let names = Names::default();
-    let mut segments: Vec<(i64, u64)> =
-        reading.segments.iter().filter_map(|(&n, (sealed, _))| Some((sealed.last_ms?, n))).collect();
+    let mut segments: Vec<(i64, u64)> = (reading.segments.iter())
+        .filter_map(|(&n, (sealed, _))| {
+            let last_ms = sealed.last_ms?;
+            let is_apart =
+                query.until_ms.is_some_and(|until| sealed.first_ms.is_some_and(|first| first >= until))
+                    || query.from_ms.is_some_and(|from| last_ms < from);
+            (!is_apart).then_some((last_ms, n))
+        })
+        .collect();
     segments.sort_unstable();
+    search.all(segments.iter().map(|(_, n)| reading.segments[n].0.records).sum());
     let mut is_cut = false;
+    let mut before = 0;
     for (last_ms, n) in segments.into_iter().rev() {
         let sealed = reading.segments[&n].0.clone();
-        let is_apart =
-            query.until_ms.is_some_and(|until| sealed.first_ms.is_some_and(|first| first >= until))
-                || query.from_ms.is_some_and(|from| last_ms < from);
-        if is_apart {
-            continue;
-        }
         if search.is_full_of_newer(last_ms) {
             is_cut = true;
             break;
@@ -218,8 +229,13 @@ fn search<'q>(source: Source, query: &'q Query, each: Option<Each<'q>>) -> io::R
                 }
             }
             place += 1;
+            if place.is_multiple_of(STEP) {
+                search.done(before + place);
+            }
             true
         });
+        before += sealed.records;
+        search.done(before);
         if strange > 0 {
             reading
                 .complaints
@@ -247,24 +263,43 @@ struct Search<'q> {
     matched: usize,
     /// Something that a number cannot be looked for in.
     blind: Option<String>,
-    /// Where verdicts are looked at in passing, not kept.
-    each: Option<Each<'q>>,
+    passing: Option<Passing<'q>>,
 }
 
-type Each<'e> = &'e mut dyn FnMut(&Found);
+/// Where verdicts are looked at in passing, not kept.
+struct Passing<'p> {
+    each: &'p mut dyn FnMut(&Found),
+    progress: &'p mut dyn Progress,
+}
+
+/// Records between two words about progress.
+const STEP: u64 = 8192;
 
 impl Search<'_> {
     fn take(&mut self, found: Found, token: Option<&str>) {
         if self.query.matches(&found, token) {
             self.matched += 1;
-            if let Some(each) = &mut self.each {
-                return each(&found);
+            if let Some(passing) = &mut self.passing {
+                return (passing.each)(&found);
             }
             self.found.push(found);
             // Keep memory small however much matches: sort and cut now and then.
             if self.found.len() >= self.query.limit.max(1024).saturating_mul(4) {
                 self.cut();
             }
+        }
+    }
+
+    /// How many records there are to read.
+    fn all(&mut self, records: u64) {
+        if let Some(passing) = &mut self.passing {
+            passing.progress.total(records);
+        }
+    }
+
+    fn done(&mut self, records: u64) {
+        if let Some(passing) = &mut self.passing {
+            passing.progress.done(records);
         }
     }
 

@@ -6,8 +6,10 @@ mod time;
 pub use time::{from_integer as time_of_integer, parse as parse_time};
 
 use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::{self, Cursor, Read};
 use std::path::Path;
+
+use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::capture::is_capture;
 use crate::config::explain_io;
@@ -137,6 +139,22 @@ impl Recording {
     /// All of it from its beginning.
     pub fn reader(self) -> impl Read {
         Cursor::new(self.head).chain(self.file)
+    }
+}
+
+/// SHA-256 of a file's bytes, in hex, and how many they are.
+pub fn fingerprint(path: &Path) -> io::Result<(String, u64)> {
+    let mut file = File::open(path)?;
+    let (mut hash, mut bytes) = (Context::new(&SHA256), 0);
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok((journal::hex(hash.finish().as_ref()), bytes)),
+            n => {
+                hash.update(&piece[..n]);
+                bytes += n as u64;
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use call::Treatment;
 use clap::Args;
 use qalqan::casework::{Statistics, Store, Wanted};
 use qalqan::config::{self, Origin};
+use qalqan::list_file::Untold;
 use qalqan::query;
 use rules::{Language, word};
 
@@ -94,12 +95,13 @@ fn judged(
     let until = at(period.until)?;
     let (mut calls, mut blocks) = (0, BTreeMap::new());
     let bounds = (from.map(jiff::Timestamp::as_millisecond), until.as_millisecond());
-    query::calls(journal_commands::configured(origin)?, bounds, &mut |query::Found { verdict, .. }| {
+    let mut count = |query::Found { verdict, .. }: &query::Found| {
         calls += 1;
         if verdict.treatment == Treatment::Block {
             *blocks.entry(verdict.reason.name()).or_default() += 1;
         }
-    })?;
+    };
+    query::calls(journal_commands::configured(origin)?, bounds, &mut Untold, &mut count)?;
     let which = from.map(|from| format!(" AND time >= '{from}'")).unwrap_or_default();
     let asked = |what: &str, more: &str| {
         format!("SELECT {what} FROM 'segments/*.parquet' WHERE time < '{until}'{which}{more}")

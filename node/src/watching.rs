@@ -22,6 +22,7 @@ use screening::{Score, Scores};
 use tokio::sync::oneshot;
 
 use crate::config::{Journal, Setup, Watch};
+use crate::list_file::Untold;
 use crate::metrics::Page;
 use crate::query::{self, Found};
 use crate::store::keys::Keys;
@@ -310,7 +311,8 @@ fn read_journal(journal: &Journal, now_ms: i64, give: &SyncSender<Vec<Before>>) 
         Ok(None) => {}
         Err(what) => outcome = Err(what.to_owned()),
     };
-    query::calls(source, (Some(now_ms - DAY_MS), now_ms), &mut take).map_err(|error| error.to_string())?;
+    query::calls(source, (Some(now_ms - DAY_MS), now_ms), &mut Untold, &mut take)
+        .map_err(|error| error.to_string())?;
     let _ = give.send(batch);
     outcome
 }

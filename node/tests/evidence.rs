@@ -16,7 +16,7 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/evidence.
 
 /// Checks or signs by Python, with cryptography and pyarrow.
 #[track_caller]
-fn python(arguments: &[&str]) -> String {
+pub fn python(arguments: &[&str]) -> String {
     let output =
         Command::new(PYTHON).arg(SCRIPT).args(arguments).output().expect("target/tools: ./test makes it");
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -24,7 +24,7 @@ fn python(arguments: &[&str]) -> String {
 }
 
 /// Runs verify where there is nothing but packages and the first public key.
-fn elsewhere(directory: &Path, more: &[&str]) -> Result<String, String> {
+pub fn elsewhere(directory: &Path, more: &[&str]) -> Result<String, String> {
     let mut command = qalqan(directory);
     command.args(["evidence", "verify", "--public-key", "first.pub.pem"]).args(more);
     let Output { status, stdout, stderr } = command.output().unwrap();
@@ -38,12 +38,12 @@ fn copy(from: &Path, to: &Path) {
     assert!(output.status.success(), "{output:?}");
 }
 
-fn json_lines(text: &str) -> Vec<Value> {
+pub fn json_lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Another machine: a directory with the package and the key.
-fn moved(site: &Site, packages: &[&str]) -> tempfile::TempDir {
+pub fn moved(site: &Site, packages: &[&str]) -> tempfile::TempDir {
     let machine = tempfile::tempdir().unwrap();
     fs::copy(site.path("keys/first.pub.pem"), machine.path().join("first.pub.pem")).unwrap();
     packages.iter().for_each(|package| copy(&site.path(package), &machine.path().join(package)));

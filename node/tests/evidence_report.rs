@@ -13,7 +13,7 @@ use serde_json::json;
 
 /// What a reader copies out of a PDF, and how many pages it has.
 #[track_caller]
-fn read(path: &std::path::Path) -> (String, usize) {
+pub fn read(path: &std::path::Path) -> (String, usize) {
     let run = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).arg(path).arg("-").output();
         let output = output.expect("poppler-utils: ./test installs it");
@@ -27,7 +27,7 @@ fn read(path: &std::path::Path) -> (String, usize) {
 }
 
 /// Without regard to where lines end.
-fn flat(text: &str) -> String {
+pub fn flat(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::rig::http::Client;
 use crate::rig::{Node, Site, free_port, qalqan, wait};
@@ -123,6 +124,83 @@ fn a_hunt_goes_on_when_an_executor_is_killed() {
 }
 
 #[test]
+fn a_hunt_ends_in_a_line_when_the_scheduler_is_killed() {
+    let site = Site::new("");
+    records(&site);
+    let Cluster { scheduler, executors: _executors } = Cluster::new(&site);
+    let url = format!("df://{}", scheduler.address);
+    let asked = ["hunt", "r.csv", "r.parquet", "odd.csv", "r.csv", "--out", "found.jsonl", "--on", &url];
+    let output = std::thread::scope(|scope| {
+        let hunt = scope.spawn(|| site.run(&asked));
+        let has_worked = || fs::read_dir(site.path("one")).is_ok_and(|mut entries| entries.next().is_some());
+        wait(has_worked, || "a task of an executor".to_owned());
+        assert!(!hunt.is_finished());
+        scheduler.kill();
+        wait(|| hunt.is_finished(), || "the hunt's end".to_owned());
+        hunt.join().unwrap()
+    });
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    let line = format!("{url}: the scheduler went away during the hunt");
+    assert!(told.contains(&line) && told.lines().count() == 1, "{told}");
+    assert!(output.stdout.is_empty() && !site.path("found.jsonl").exists());
+    assert!(!site.path("found.jsonl.part").exists());
+}
+
+#[test]
+fn a_hunt_ends_in_a_line_when_no_executor_is_left() {
+    let site = Site::new("");
+    records(&site);
+    let Cluster { scheduler, executors } = Cluster::new(&site);
+    let url = format!("df://{}", scheduler.address);
+    let asked = ["hunt", "r.csv", "r.parquet", "odd.csv", "r.csv", "--out", "found.jsonl", "--on", &url];
+    let output = std::thread::scope(|scope| {
+        let hunt = scope.spawn(|| site.run(&asked));
+        let has_worked = || fs::read_dir(site.path("one")).is_ok_and(|mut entries| entries.next().is_some());
+        wait(has_worked, || "a task of an executor".to_owned());
+        assert!(!hunt.is_finished());
+        executors.into_iter().for_each(Node::kill);
+        let killed = Instant::now();
+        let output = hunt.join().unwrap();
+        // They are missed after 15 s, and as long is waited for others.
+        assert!(killed.elapsed() < Duration::from_secs(60), "{:?}", killed.elapsed());
+        output
+    });
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    let is_said = told.contains("no executors remain") && told.lines().count() == 1;
+    assert!(told.contains(&url) && is_said, "{told}");
+    assert!(output.stdout.is_empty() && !site.path("found.jsonl").exists());
+}
+
+#[test]
+fn with_little_memory_datafusion_goes_by_way_of_the_disk() {
+    let site = Site::new("");
+    let asked = ["simulate", "--seed", "5", "--subscribers", "20000", "--days", "12"];
+    site.ok(&[&asked[..], &["--call-records", "r.csv"]].concat());
+    let own = found(&site, &["r.csv"]);
+    assert!(own[1].contains("alarms in 5 clusters"), "{}", own[1]);
+    fs::remove_file(site.path("found.jsonl")).unwrap();
+    fs::create_dir(site.path("spilled")).unwrap();
+    let with = |temporary: &str| {
+        let asked = ["hunt", "r.csv", "--out", "found.jsonl", "--on", "datafusion", "--memory", "32"];
+        let mut command = qalqan(site.directory.path());
+        command.args(asked).env("TMPDIR", site.path(temporary)).output().unwrap()
+    };
+    // Where there is no disk to go to, it cannot be done.
+    let refused = with("nowhere");
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(1) && told.contains("nowhere/"), "{told}");
+    assert!(!site.path("found.jsonl").exists());
+    let spilled = with("spilled");
+    let [out, told] = [spilled.stdout, spilled.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert!(spilled.status.success(), "{told}");
+    assert_eq!([site.read("found.jsonl"), out, told], own);
+    // And nothing is left there.
+    assert_eq!(fs::read_dir(site.path("spilled")).unwrap().count(), 0);
+}
+
+#[test]
 fn where_no_plan_can_run_is_said_in_a_line() {
     let site = Site::new("");
     site.write("r.csv", "calling,called,start\n+77010000001,+77020000000,1772420400\n");
@@ -149,6 +227,8 @@ fn where_no_plan_can_run_is_said_in_a_line() {
         &["r.csv", "--on", &format!("df://{listen}")],
         &format!("df://{listen}: too few executors: start more with"),
     );
+    let on = format!("df://{listen}");
+    says(&["r.csv", "--on", &on, "--memory", "64"], "--memory: is for --on datafusion; an executor");
     says(&["scheduler", "--listen", &listen], &format!("--listen {listen}: Address already in use"));
     says(
         &["executor", "--listen", "0.0.0.0:1", "--work-dir", "w"],

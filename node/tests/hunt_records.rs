@@ -241,6 +241,49 @@ fn a_journal_is_hunted_through() {
     assert!(site.refused(&["hunt", "journal"]).contains("hashed, and a hash names nobody"));
 }
 
+/// What a command shows on a terminal.
+#[track_caller]
+fn on_terminal(site: &Site, asked: &str) -> String {
+    let command = format!("stty cols 100 rows 30; exec '{}' {asked}", env!("CARGO_BIN_EXE_qalqan"));
+    let output = Command::new("script")
+        .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+        .current_dir(site.directory.path())
+        .output()
+        .expect("script of bsdutils, which every Debian has");
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{shown}");
+    shown
+}
+
+#[test]
+fn how_far_it_has_come_is_shown_of_a_journal_as_of_files() {
+    let site = Site::new("");
+    let node = site.serve();
+    screened(&node, 0..20);
+    stop(node);
+    site.write("r.csv", "calling,called,start\n+77010000001,+77020000000,1772420400\n");
+    for records in ["r.csv", "journal", "journal r.csv"] {
+        let shown = on_terminal(&site, &format!("hunt {records}"));
+        assert!(shown.contains("] 100 %, 0s left"), "{records}: {shown}");
+        // Elsewhere nothing is.
+        let output = site.run(&[&["hunt"], &records.split(' ').collect::<Vec<_>>()[..]].concat());
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && !told.contains(" %"), "{records}: {told}");
+    }
+}
+
+/// What was found in a file, but for which file it was.
+fn found(site: &Site) -> String {
+    let text = site.read("found.jsonl");
+    let lines = text.lines().map(|line| {
+        let (before, rest) = line.split_once("\"records\":[").unwrap();
+        let (hash, after) = rest.split_once(']').unwrap();
+        assert_eq!(hash.len(), 66, "one SHA-256: {line}");
+        format!("{before}{after}\n")
+    });
+    lines.collect()
+}
+
 #[test]
 fn order_repeats_and_time_zones_change_nothing() {
     let site = Site::new("");
@@ -262,7 +305,7 @@ fn order_repeats_and_time_zones_change_nothing() {
     site.configure(settings);
     site.write("r.csv", head.to_owned() + &lines(&["+05:00"]).concat());
     site.ok(&["hunt", "r.csv", "--out", "found.jsonl"]);
-    let plain = site.read("found.jsonl");
+    let plain = found(&site);
     assert_eq!(plain.matches("\"is_alarm\":true").count(), 3, "{plain}");
     assert_eq!(plain.matches("\"outgoing\":100").count(), 3, "{plain}");
     assert_eq!(plain.matches("\"day\":\"2026-03-02\"").count(), 3, "{plain}");
@@ -275,7 +318,7 @@ fn order_repeats_and_time_zones_change_nothing() {
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.contains("300 calls of those looked at closer came twice, and count once"), "{told}");
     assert!(told.contains("1 records start in the future"), "{told}");
-    assert_eq!(site.read("found.jsonl"), plain);
+    assert_eq!(found(&site), plain);
 }
 
 #[test]
@@ -296,7 +339,7 @@ fn several_readers_of_one_file_see_what_one_would() {
     site.write("r.csv", &records);
     let out = |file: &str| {
         site.ok(&["hunt", file, "--out", "found.jsonl"]);
-        site.read("found.jsonl")
+        found(&site)
     };
     let plain = out("r.csv");
     assert_eq!(plain.matches("\"outgoing\":200").count(), 2, "{plain}");

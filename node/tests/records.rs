@@ -3,6 +3,7 @@
 //! Several files in one program: linking one takes longer than running most.
 
 mod evidence;
+mod evidence_calls;
 mod evidence_report;
 mod journal;
 mod nats_lists;

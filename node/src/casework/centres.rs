@@ -41,7 +41,7 @@ const MOST: usize = 1000;
 #[derive(Default, Serialize, Deserialize)]
 struct Kept {
     told: CentreTold,
-    /// SHA-256 of the files it was found in.
+    /// SHA-256 of the files of clusters that it came in.
     sources: BTreeSet<String>,
 }
 
@@ -371,6 +371,7 @@ impl Round<'_> {
             identifiers.sort();
             shown_centre["identifiers"] = identifiers.iter().map(shown).collect();
             shown_centre["sources"] = json!(sources);
+            shown_centre["records"] = json!(told.records);
             shown_centre["confirmed_numbers"] = json!(self.fed_of(id).await?);
             shown_centre["events"] = json!(self.unit.events(&subject(id)).await?);
         }

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use ::casework::{Identifier, IdentifierKind, Node};
 use arc_swap::ArcSwap;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use numbering::Number;
 use serde_json::{Value as Json, json};
 
 use super::asked::{Asked, Command};
@@ -12,6 +15,7 @@ use super::looks::Look;
 use super::office::Office;
 use super::store::Store;
 use crate::config::Setup;
+use crate::evidence::Sought;
 use crate::store::now_ms;
 
 /// Cases that are asked for by their ids.
@@ -22,6 +26,7 @@ pub struct Cases {
     pub seizures: Vec<i64>,
     /// Confirmed groups, with all of their cases that the client may see.
     pub groups: Vec<i64>,
+    pub centres: Vec<i64>,
     /// Names, numbers and texts too.
     pub reveal: bool,
     pub why: String,
@@ -29,12 +34,23 @@ pub struct Cases {
 
 impl Cases {
     pub fn is_empty(&self) -> bool {
-        [&self.facts, &self.persons, &self.seizures, &self.groups].into_iter().all(Vec::is_empty)
+        [&self.facts, &self.persons, &self.seizures, &self.groups, &self.centres]
+            .into_iter()
+            .all(Vec::is_empty)
     }
 }
 
+/// What was seen.
+#[derive(Default)]
+pub struct Seen {
+    /// By their names, such as `fact-12`.
+    pub cases: Vec<(String, Json)>,
+    /// Whose calls, of what days and files, each call centre is about.
+    pub centres: Vec<Sought>,
+}
+
 /// What of each case is nobody's name, number or story.
-const OPEN: [&[&str]; 3] = [
+const OPEN: [&[&str]; 4] = [
     &[
         "id",
         "number",
@@ -50,10 +66,27 @@ const OPEN: [&[&str]; 3] = [
     ],
     &["id", "kind", "unit", "time", "who"],
     &["id", "unit", "fact", "item", "time", "hash", "changed"],
+    &[
+        "id",
+        "unit",
+        "state",
+        "time",
+        "who",
+        "from",
+        "until",
+        "evidence",
+        "trunks",
+        "facts",
+        "elsewhere",
+        "groups",
+        "sources",
+        "records",
+        "confirmed_numbers",
+    ],
 ];
 
-/// The cases by their names, such as `fact-12`.
-pub async fn cases(setup: Arc<Setup>, who: &str, asked: Cases) -> Result<Vec<(String, Json)>, String> {
+/// Sees the cases.
+pub async fn cases(setup: Arc<Setup>, who: &str, asked: Cases) -> Result<Seen, String> {
     let settings = setup.casework.clone().ok_or("there is no [casework] in the configuration")?;
     let client = settings.clients.find(who).cloned();
     let client = client.ok_or_else(|| format!("--as {who}: no client of the register has this name"))?;
@@ -72,7 +105,7 @@ pub async fn cases(setup: Arc<Setup>, who: &str, asked: Cases) -> Result<Vec<(St
             office.answer(&asked).await.map_err(|problem| format!("{name}: {}", problem.detail))?;
         serde_json::from_str(&body).map_err(|error| format!("{name}: {error}"))
     };
-    let mut cases = Vec::new();
+    let (mut cases, mut centres) = (Vec::new(), Vec::new());
     let (mut facts, mut persons) = (asked.facts, asked.persons);
     if !asked.groups.is_empty() {
         for id in asked.groups {
@@ -87,10 +120,11 @@ pub async fn cases(setup: Arc<Setup>, who: &str, asked: Cases) -> Result<Vec<(St
         }
     }
     type Make = fn(i64) -> Command;
-    let kinds: [(&str, Vec<i64>, Make); 3] = [
+    let kinds: [(&str, Vec<i64>, Make); 4] = [
         ("fact", facts, Command::Fact),
         ("person", persons, Command::Person),
         ("seizure", asked.seizures, Command::Seizure),
+        ("centre", asked.centres, Command::Centre),
     ];
     let packed = kinds[0].1.iter().map(|id| Node::Fact(*id));
     let packed: BTreeSet<Node> = packed.chain(kinds[1].1.iter().map(|id| Node::Person(*id))).collect();
@@ -101,6 +135,9 @@ pub async fn cases(setup: Arc<Setup>, who: &str, asked: Cases) -> Result<Vec<(St
             let mut case = ask(&format!("{kind} {id}"), command(id)).await?;
             if kind == "fact" {
                 case["links"] = ask(&format!("fact {id}"), Command::LinksAmong(id, packed.clone())).await?;
+            }
+            if kind == "centre" {
+                centres.push(sought(id, &case, &settings.days.zone));
             }
             if !asked.reveal {
                 hide(&mut case, open);
@@ -122,7 +159,25 @@ pub async fn cases(setup: Arc<Setup>, who: &str, asked: Cases) -> Result<Vec<(St
     let mut unit = office.store.begin(&settings.vault, false).await.map_err(failed)?;
     unit.keep_looks(&[look]).await.map_err(failed)?;
     unit.commit().await.map_err(failed)?;
-    Ok(cases)
+    Ok(Seen { cases, centres })
+}
+
+/// The calls that a centre is about: of its numbers, on its days, in the files that it was found in.
+fn sought(id: i64, centre: &Json, zone: &TimeZone) -> Sought {
+    let texts = |of: &Json| -> Vec<String> {
+        of.as_array().into_iter().flatten().filter_map(Json::as_str).map(str::to_owned).collect()
+    };
+    let phones = centre["identifiers"].as_array().into_iter().flatten();
+    let phones = phones.filter(|one| one["kind"] == IdentifierKind::Phone.name());
+    let day = |name: &str| centre[name].as_str().and_then(|day| day.parse::<Date>().ok());
+    let begin = |day: Date| day.to_zoned(zone.clone()).ok().map(|at| at.timestamp().as_millisecond());
+    Sought {
+        centre: Some(id),
+        numbers: phones.filter_map(|one| Number::parse(one["value"].as_str()?).ok()).collect(),
+        from_ms: day("from").and_then(begin),
+        until_ms: day("until").and_then(|day| day.tomorrow().ok()).and_then(begin),
+        files: texts(&centre["records"]).into_iter().collect(),
+    }
 }
 
 /// Leaves what is open, and says what else there was.

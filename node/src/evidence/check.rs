@@ -83,6 +83,7 @@ pub fn check(place: &Path, first: PublicKey, keys: &[NumbersKey]) -> Result<Chec
     checked.files(&files);
     checked.chain(place, first)?;
     checked.records(&files, &chain, keys);
+    checked.calls(&files);
     checked.bases(&files);
     let own = files.get(FIRST_KEY).and_then(|pem| PublicKey::from_pem(pem));
     if files.contains_key(FIRST_KEY) && own != Some(first) {
@@ -215,6 +216,14 @@ impl Checked {
         self.findings.extend(findings);
     }
 
+    /// Each call of records against its hash.
+    fn calls(&mut self, files: &BTreeMap<String, bytes::Bytes>) {
+        let known = self.manifest.records.iter().filter_map(|taken| Some((taken, files.get(&taken.file)?)));
+        let found = known.flat_map(|(taken, bytes)| taken.differences(&String::from_utf8_lossy(bytes)));
+        let found: Vec<String> = found.collect();
+        self.findings.extend(found);
+    }
+
     /// Whether bases have the ids that decisions name, and each file in force is one that they name.
     fn bases(&mut self, files: &BTreeMap<String, bytes::Bytes>) {
         let mut named = BTreeMap::new();
@@ -281,6 +290,10 @@ impl Checked {
             writeln!(out, "not in it      {absent}")?;
         }
         writeln!(out, "cases          {}", self.cases)?;
+        if !manifest.records.is_empty() {
+            let calls: usize = manifest.records.iter().map(|taken| taken.calls.len()).sum();
+            writeln!(out, "calls          {calls} of {} files of records", manifest.records.len())?;
+        }
         writeln!(out, "OK")
     }
 }

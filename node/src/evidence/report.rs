@@ -1,10 +1,13 @@
 //! What a package holds, for a judge or an investigator to read: a PDF in each language, made of the package's own files.
 
+mod centres;
+mod custody;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use ::casework::{FactKind, IdentifierKind, ItemKind, PersonKind, Proceedings};
+use ::casework::{FactKind, IdentifierKind, PersonKind, Proceedings};
 use call::{Reason, Rule};
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
@@ -66,12 +69,14 @@ pub(super) fn report(
     writer.paper.title(&title);
     writer.about();
     writer.groups();
+    writer.centres();
     writer.facts();
     writer.persons();
     writer.identifiers();
     writer.links();
     writer.seizures();
     writer.decisions(place)?;
+    writer.records();
     writer.in_force(place)?;
     writer.check();
     writer.annex();
@@ -180,10 +185,9 @@ impl Writer<'_> {
         let manifest = self.manifest;
         let question = &manifest.question["decisions"];
         let mut chosen = Vec::new();
-        for (member, kind) in
-            [("groups", "group"), ("facts", "fact"), ("persons", "person"), ("seizures", "seizure")]
-        {
-            let ids = list(&manifest.question[member]).filter_map(Value::as_i64);
+        for kind in ["group", "centre", "fact", "person", "seizure"] {
+            let member = format!("{kind}s");
+            let ids = list(&manifest.question[&member]).filter_map(Value::as_i64);
             chosen.extend(ids.map(|id| self.case_name(kind, id)));
         }
         for (member, name) in [
@@ -318,15 +322,19 @@ impl Writer<'_> {
     fn identifiers(&mut self) {
         self.paper.heading(self.word("identifiers"));
         // One that several hold is one row; masked, two that look the same need not be one.
-        let mut held: BTreeMap<(String, String, usize), Vec<String>> = BTreeMap::new();
+        let mut held: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (n, (kind, id, case)) in self.cases.iter().enumerate() {
             for identifier in list(&case["identifiers"]) {
                 let apart = if self.manifest.revealed { 0 } else { n };
                 let shown = (self.kind_of(identifier), text(&identifier["value"]), apart);
-                held.entry(shown).or_default().push(self.case_name(kind, *id));
+                held.entry(shown).or_default().push((kind, self.case_name(kind, *id)));
             }
         }
-        let rows = held.into_iter().map(|((kind, value, _), by)| vec![kind, value, by.join(", ")]).collect();
+        // Those that call centres alone hold stand with these.
+        held.retain(|_, by| by.iter().any(|(kind, _)| *kind != "centre"));
+        let names =
+            |by: Vec<(&String, String)>| by.into_iter().map(|(_, name)| name).collect::<Vec<_>>().join(", ");
+        let rows = held.into_iter().map(|((kind, value, _), by)| vec![kind, value, names(by)]).collect();
         let heads = ["type", "value", "held-by"].map(|key| self.word(key));
         self.table(&[(heads[0], 2.0), (heads[1], 4.0), (heads[2], 4.0)], rows);
     }
@@ -356,55 +364,6 @@ impl Writer<'_> {
         self.table(&[(heads[0], 4.0), (heads[1], 1.5), (heads[2], 5.0)], rows);
         if elsewhere > 0 {
             self.paper.paragraph(&format!("{}: {elsewhere}.", self.word("elsewhere")));
-        }
-    }
-
-    fn seizures(&mut self) {
-        let seizures = self.of("seizure");
-        if seizures.is_empty() {
-            return;
-        }
-        self.paper.heading(self.word("custody"));
-        for (id, seizure) in seizures {
-            let serials = match list(&seizure["serials"]).map(text).collect::<Vec<_>>() {
-                none if none.is_empty() => self.shown(&seizure, "serials"),
-                serials => serials.join(", "),
-            };
-            let chain = match &seizure["changed"] {
-                Value::Null => self.word("chain-whole").to_owned(),
-                n => format!("{}: {n}", self.word("chain-changed")),
-            };
-            let item =
-                self.named("item", |name| ItemKind::from_name(name).is_some(), &text(&seizure["item"]));
-            let rows = vec![
-                (self.word("item"), format!("{} #{id}: {item}", self.word("seizure"))),
-                (self.word("serials"), serials),
-                (self.word("when"), self.time(&text(&seizure["time"]))),
-                (self.word("place"), self.shown(&seizure, "place")),
-                (self.word("taken-by"), self.shown(&seizure, "by")),
-                ("SHA-256", text(&seizure["hash"])),
-                (self.word("chain"), chain),
-            ];
-            let rows: Vec<Vec<String>> =
-                rows.into_iter().map(|(head, value)| vec![head.to_owned(), value]).collect();
-            self.paper.table(&[("", 3.0), ("", 7.0)], &rows);
-            let row = |entry: &Value| {
-                let named = ["from", "to", "place", "why"].map(|name| self.shown(entry, name));
-                let mut row = vec![self.time(&text(&entry["time"]))];
-                row.extend(named);
-                row.extend([text(&entry["who"]), text(&entry["hash"])]);
-                row
-            };
-            let rows: Vec<Vec<String>> = list(&seizure["custody"]).map(row).collect();
-            if !rows.is_empty() {
-                let heads = ["when", "from", "to", "place", "why", "written-by", "hash"];
-                let columns: Vec<(&str, f32)> = heads
-                    .iter()
-                    .zip([1.7, 1.8, 1.8, 1.8, 2.0, 1.5, 3.0])
-                    .map(|(h, w)| (self.word(h), w))
-                    .collect();
-                self.paper.table(&columns, &rows);
-            }
         }
     }
 

@@ -12,10 +12,12 @@ use hunting::CallRecord;
 use journal::{NumbersKey, Shown};
 use numbering::Plan;
 
-use super::fields::{Cell, DIALLING, integer, name, number, of_party, start_ms, telephone, truth};
+use super::fields::{DIALLING, integer, name, number, of_party, start_ms, telephone, truth};
 use crate::query::{self, Found as Screened};
 use crate::records::{Form, Progress, Recording};
 use crate::watching::is_callers_own;
+
+pub use super::fields::Cell;
 
 /// The columns of call records. `time` may stand for `start`, as in files for replay and in segments of the journal.
 pub const COLUMNS: [&str; 10] =
@@ -96,19 +98,28 @@ pub fn mapping(texts: &[String]) -> Result<Vec<(String, String)>, String> {
         .collect()
 }
 
+/// The fields of a row, in the order of [`COLUMNS`]; those that are not read are none.
+pub type Cells<'c> = [Cell<'c>; COLUMNS.len()];
+
+/// Who looks.
+enum Each<'l> {
+    Calls(&'l (dyn Fn(&CallRecord) + Sync)),
+    Rows(&'l (dyn Fn(u64, &CallRecord, &Cells) + Sync)),
+}
+
 /// What a reading looks for. Calls come in no order, from several threads at once.
 pub struct Look<'l> {
     /// What is needed beside calling, called and start; other columns are not read. None: all.
     columns: Option<&'l [&'l str]>,
     /// Whether a call between these two is looked at; of others nothing is counted. None: all are.
     concerns: Option<&'l (dyn Fn(u64, u64) -> bool + Sync)>,
-    each: &'l (dyn Fn(&CallRecord) + Sync),
+    each: Each<'l>,
 }
 
 impl<'l> Look<'l> {
     /// At some columns of every call.
     pub fn at_all(columns: &'l [&'l str], each: &'l (dyn Fn(&CallRecord) + Sync)) -> Look<'l> {
-        Look { columns: Some(columns), concerns: None, each }
+        Look { columns: Some(columns), concerns: None, each: Each::Calls(each) }
     }
 
     /// At all that is known of every call.
@@ -121,7 +132,15 @@ impl<'l> Look<'l> {
         concerns: &'l (dyn Fn(u64, u64) -> bool + Sync),
         each: &'l (dyn Fn(&CallRecord) + Sync),
     ) -> Look<'l> {
-        Look { columns: None, concerns: Some(concerns), each }
+        Look { columns: None, concerns: Some(concerns), each: Each::Calls(each) }
+    }
+
+    /// At some calls with all fields as they stand in a file, and where: the line of CSV, the row of Parquet, from 1.
+    pub fn at_rows(
+        concerns: &'l (dyn Fn(u64, u64) -> bool + Sync),
+        each: &'l (dyn Fn(u64, &CallRecord, &Cells) + Sync),
+    ) -> Look<'l> {
+        Look { columns: None, concerns: Some(concerns), each: Each::Rows(each) }
     }
 
     /// The places that are read.
@@ -194,7 +213,9 @@ impl<'i> Intake<'i> {
         };
         self.found.records += 1;
         let trunk = self.trunk(&Cell::Text(&call.trunk));
-        (self.look.each)(&CallRecord { calling, called, start_ms, trunk, ..CallRecord::default() });
+        if let Each::Calls(each) = self.look.each {
+            each(&CallRecord { calling, called, start_ms, trunk, ..CallRecord::default() });
+        }
         Ok(())
     }
 
@@ -206,7 +227,7 @@ impl<'i> Intake<'i> {
         })
     }
 
-    fn take(&mut self, cells: &[Cell; COLUMNS.len()]) {
+    fn take(&mut self, line: u64, cells: &Cells) {
         let [calling, called, start, duration, answered, cause, trunk, imei, imsi, cell] = cells;
         let Some(start_ms) = self.in_time(start_ms(start)) else { return };
         let (Some(calling), Some(called)) = (self.number(calling), self.number(called)) else {
@@ -220,7 +241,7 @@ impl<'i> Intake<'i> {
             integer(cause)
                 .map(|cause| cause == NORMAL_CLEARING && duration_s.is_none_or(|seconds| seconds > 0))
         };
-        (self.look.each)(&CallRecord {
+        let record = CallRecord {
             calling,
             called,
             start_ms,
@@ -230,7 +251,11 @@ impl<'i> Intake<'i> {
             cell: name(cell),
             imei: telephone(imei),
             imsi: integer(imsi).and_then(|imsi| u64::try_from(imsi).ok()),
-        });
+        };
+        match self.look.each {
+            Each::Calls(each) => each(&record),
+            Each::Rows(each) => each(line, &record, cells),
+        }
     }
 }
 
@@ -276,7 +301,7 @@ impl Source<'_> {
         for path in self.files {
             if let Some(keys) = self.keys.filter(|_| path.is_dir()) {
                 let mut intake = Intake::new(self, look);
-                self.journal(path, keys, &mut intake).map_err(|what| at(path, what))?;
+                self.journal(path, keys, progress, &mut intake).map_err(|what| at(path, what))?;
                 found.add(&intake.found);
                 OF_A_JOURNAL.into_iter().for_each(|place| had[place] = true);
                 continue;
@@ -295,7 +320,13 @@ impl Source<'_> {
         Ok(found)
     }
 
-    fn journal(&self, directory: &Path, keys: &[NumbersKey], intake: &mut Intake) -> Result<(), String> {
+    fn journal(
+        &self,
+        directory: &Path,
+        keys: &[NumbersKey],
+        progress: &mut dyn Progress,
+        intake: &mut Intake,
+    ) -> Result<(), String> {
         let journal = query::Source::of_directory(directory, None, keys.to_vec())?;
         let mut outcome = Ok(());
         let mut take = |call: &Screened| {
@@ -303,7 +334,8 @@ impl Source<'_> {
                 outcome = intake.take_screened(call);
             }
         };
-        query::calls(journal, (self.since_ms, self.now_ms), &mut take).map_err(|error| error.to_string())?;
+        query::calls(journal, (self.since_ms, self.now_ms), progress, &mut take)
+            .map_err(|error| error.to_string())?;
         outcome.map_err(str::to_owned)
     }
 

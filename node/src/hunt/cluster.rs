@@ -39,8 +39,8 @@ use super::fields::Column;
 use crate::config::explain_io;
 use crate::records::{Form, Recording};
 
-/// What DataFusion may take in this process before it spills to disk.
-const MEMORY: usize = 2 << 30;
+/// What DataFusion may take in this process before it spills to disk, where nothing else is said.
+pub const MEMORY: usize = 2 << 30;
 /// The largest message of a cluster: a plan carries the numbers that are looked at closer, 16 bytes each or 32.
 const MESSAGE: usize = 1 << 28;
 /// Partitions of a plan on a cluster: as many cores can work on it.
@@ -90,6 +90,8 @@ pub struct Sifting<'s> {
     pub offset_ms: i64,
     /// So many calls in 24 h are looked at closer.
     pub least: u32,
+    /// Bytes that DataFusion may take in this process.
+    pub memory: usize,
 }
 
 /// The calls of those who are looked at closer, a Parquet file for each that was sifted.
@@ -127,9 +129,20 @@ pub fn sift(sifting: &Sifting) -> Result<Sifted, String> {
 impl Sifting<'_> {
     async fn run(&self) -> Result<Sifted, String> {
         let context = self.context().await?;
+        let sifted = self.sift(&context).await;
+        match self.on {
+            // What broke off says no more than that it broke off.
+            On::Cluster(scheduler) if sifted.is_err() && status(scheduler).await?.is_none() => Err(format!(
+                "df://{scheduler}: the scheduler went away during the hunt: start it again, and hunt anew"
+            )),
+            _ => sifted,
+        }
+    }
+
+    async fn sift(&self, context: &SessionContext) -> Result<Sifted, String> {
         let mut tables = Vec::new();
         for path in self.source.files {
-            tables.push(self.table(&context, path).await.map_err(|what| at(path, what))?);
+            tables.push(self.table(context, path).await.map_err(|what| at(path, what))?);
         }
         let (numbers, first_ms, found) = self.count(&tables).await?;
         let numbers_packed = functions::packed(&numbers);
@@ -178,7 +191,8 @@ impl Sifting<'_> {
             config.set_bool("datafusion.execution.parquet.schema_force_view_types", false)
         };
         let On::Cluster(scheduler) = self.on else {
-            let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(MEMORY)));
+            let runtime =
+                RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(self.memory)));
             let runtime = runtime.build_arc().map_err(|error| self.told(error))?;
             return Ok(SessionContext::new_with_config_rt(options(SessionConfig::new()), runtime));
         };
@@ -381,17 +395,22 @@ fn memory() -> std::io::Result<File> {
 
 /// A cluster is asked for nothing before it has an executor: what is asked would wait unheard.
 async fn ready(scheduler: &str) -> Result<(), String> {
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build();
-    let client = client.map_err(|error| error.to_string())?;
-    let answer = client.get(format!("http://{scheduler}/readyz")).send().await;
-    match answer.map(|answer| answer.status().as_u16()) {
-        Ok(200) => Ok(()),
-        Ok(503) => Err(format!(
+    match status(scheduler).await? {
+        Some(200) => Ok(()),
+        Some(503) => Err(format!(
             "df://{scheduler}: too few executors: start more with qalqan hunt executor --scheduler {scheduler}"
         )),
-        Ok(_) => Err(format!("df://{scheduler}: is no scheduler of qalqan hunt")),
-        Err(_) => Err(format!(
+        Some(_) => Err(format!("df://{scheduler}: is no scheduler of qalqan hunt")),
+        None => Err(format!(
             "df://{scheduler}: no scheduler answers: start one with qalqan hunt scheduler --listen {scheduler}"
         )),
     }
+}
+
+/// What it says of itself; none: nobody answers.
+async fn status(scheduler: &str) -> Result<Option<u16>, String> {
+    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build();
+    let client = client.map_err(|error| error.to_string())?;
+    let answer = client.get(format!("http://{scheduler}/readyz")).send().await;
+    Ok(answer.ok().map(|answer| answer.status().as_u16()))
 }

@@ -1,5 +1,6 @@
 //! What a hunt found, as files: JSON lines with a cluster each, or Parquet with a number each.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -15,13 +16,24 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use serde::Serialize;
 
+use super::calls::at;
+use crate::config::explain_io;
+use crate::records::fingerprint;
+
 /// Names of trunks by the numbers that the reader gave them.
 pub type Trunks = std::collections::HashMap<u64, String>;
 
-/// Writes all clusters, with whole numbers.
-pub fn write(clusters: &[Cluster], trunks: &Trunks, path: &Path) -> io::Result<()> {
+/// Writes all clusters, with whole numbers; in JSON lines also which files of records they were found in.
+pub fn write(clusters: &[Cluster], trunks: &Trunks, records: &[PathBuf], path: &Path) -> Result<(), String> {
     let is_table = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
-    private(path, |file| if is_table { table(clusters, file) } else { lines(clusters, trunks, file) })
+    // A journal is no file: its seals say what it was.
+    let files = records.iter().filter(|path| !is_table && !path.is_dir());
+    let hash = |path: &PathBuf| {
+        fingerprint(path).map(|(hash, _)| hash).map_err(|error| at(path, explain_io(&error)))
+    };
+    let files = files.map(hash).collect::<Result<BTreeSet<String>, String>>()?;
+    let fill = |file| if is_table { table(clusters, file) } else { lines(clusters, trunks, &files, file) };
+    private(path, fill).map_err(|error| at(path, explain_io(&error)))
 }
 
 /// Writes a file whole or not at all, and nobody else's to read.
@@ -47,7 +59,9 @@ struct ClusterLine<'c> {
     cluster: usize,
     evidence: usize,
     alarms: usize,
-    ties: &'c std::collections::BTreeSet<hunting::Tie>,
+    ties: &'c BTreeSet<hunting::Tie>,
+    /// SHA-256 of the files that were hunted in.
+    records: &'c BTreeSet<String>,
     numbers: Vec<SuspectLine<'c>>,
 }
 
@@ -96,7 +110,7 @@ fn e164(suspect: &Suspect) -> String {
     format!("+{}", suspect.behaviour.number)
 }
 
-fn lines(clusters: &[Cluster], trunks: &Trunks, file: File) -> io::Result<File> {
+fn lines(clusters: &[Cluster], trunks: &Trunks, records: &BTreeSet<String>, file: File) -> io::Result<File> {
     let mut file = BufWriter::new(file);
     for (n, cluster) in clusters.iter().enumerate() {
         let line = ClusterLine {
@@ -104,6 +118,7 @@ fn lines(clusters: &[Cluster], trunks: &Trunks, file: File) -> io::Result<File> 
             evidence: cluster.evidence,
             alarms: cluster.alarms(),
             ties: &cluster.ties,
+            records,
             numbers: cluster.suspects.iter().map(|suspect| SuspectLine::of(suspect, trunks)).collect(),
         };
         serde_json::to_writer(&mut file, &line)?;

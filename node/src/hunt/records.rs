@@ -10,7 +10,7 @@ use numbering::Number;
 use serde_json::json;
 
 use super::calls::{Found, Look, Source, mapping};
-use super::cluster::{On, Sifting, sift};
+use super::cluster::{MEMORY, On, Sifting, sift};
 use super::found::{self, name_of};
 use crate::config::{self, Origin, explain_io};
 use crate::progress::Bar;
@@ -46,6 +46,9 @@ pub struct RecordsArgs {
     /// Sift the records with Apache DataFusion: datafusion for in this process, df://HOST:PORT for a cluster's scheduler
     #[arg(long, value_name = "WHERE")]
     on: Option<On>,
+    /// What --on datafusion may take, MB, before it spills to the temporary directory [default: 2048]
+    #[arg(long, value_name = "MB", requires = "on", value_parser = clap::value_parser!(u64).range(16..=1 << 20))]
+    memory: Option<u64>,
 }
 
 /// Bytes that the counting of the first reading takes at most.
@@ -70,6 +73,9 @@ pub fn hunt(args: &RecordsArgs, out: &mut impl Write) -> Result<(), String> {
         let shown = directory.display();
         return Err(format!("{shown}: is a directory: journals are hunted in without --on"));
     }
+    if args.memory.is_some() && matches!(args.on, Some(On::Cluster(_))) {
+        return Err("--memory: is for --on datafusion; an executor of a cluster has its own".to_owned());
+    }
     let keys = keys(args, &origin)?;
     let source = Source {
         files: &args.records,
@@ -84,7 +90,8 @@ pub fn hunt(args: &RecordsArgs, out: &mut impl Write) -> Result<(), String> {
         Some(on) => {
             let text = config::plan_text(&origin).map_err(|faults| faults.to_string())?;
             let least = settings.thresholds.looked_at.min(255);
-            Some(sift(&Sifting { on, source: &source, plan: &text, offset_ms, least })?)
+            let memory = args.memory.map_or(MEMORY, |mb| (mb as usize) << 20);
+            Some(sift(&Sifting { on, source: &source, plan: &text, offset_ms, least, memory })?)
         }
         None => None,
     };
@@ -122,8 +129,7 @@ pub fn hunt(args: &RecordsArgs, out: &mut impl Write) -> Result<(), String> {
         })?;
     }
     if let Some(path) = &args.out {
-        found::write(&clusters, &trunks, path)
-            .map_err(|error| format!("{}: {}", path.display(), explain_io(&error)))?;
+        found::write(&clusters, &trunks, &args.records, path)?;
     }
     print(&clusters, args.top, out).map_err(|error| error.to_string())?;
     let alarms: usize = clusters.iter().map(Cluster::alarms).sum();

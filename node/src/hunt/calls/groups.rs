@@ -93,6 +93,8 @@ struct Group<'g> {
 
 impl Group<'_> {
     fn read(&self, n: usize, intake: &mut Intake, done: &mut dyn FnMut(u64)) -> Result<(), String> {
+        let groups = self.metadata.metadata().row_groups();
+        let mut before: u64 = groups[..n].iter().map(|group| group.num_rows().max(0) as u64).sum();
         let mut wanted: Vec<usize> = self.places.0.iter().flatten().copied().collect();
         wanted.sort_unstable();
         wanted.dedup();
@@ -112,13 +114,15 @@ impl Group<'_> {
                 .map(|column| column.transpose())
                 .collect::<Result<_, String>>()
                 .map_err(|name| format!("column \"{name}\" holds neither texts nor numbers nor times"))?;
+            let rows = batch.num_rows();
             let cell = |n: usize, row| columns[n].as_ref().map_or(Cell::None, |column| column.get(row));
-            for row in 0..batch.num_rows() {
+            for row in 0..rows {
                 if !intake.passes_over(&cell(CALLING, row), &cell(CALLED, row)) {
-                    intake.take(&std::array::from_fn(|n| cell(n, row)));
+                    intake.take(before + row as u64 + 1, &std::array::from_fn(|n| cell(n, row)));
                 }
             }
-            done(batch.num_rows() as u64);
+            before += rows as u64;
+            done(rows as u64);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use memchr::{memchr, memchr_iter, memrchr};
 
 use super::super::fields::Cell;
-use super::{CALLED, CALLING, COLUMNS, Found, Intake, Look, Places, Source, threads};
+use super::{CALLED, CALLING, Cells, Found, Intake, Look, Places, Source, threads};
 use crate::records::{Progress, Recording};
 
 const BLOCK: usize = 1 << 20;
@@ -224,7 +224,7 @@ impl Rows {
                 return Err((first + n as u64, self.uneven(fields)));
             }
             let cells = self.places.0.map(|place| place.map_or(Cell::None, |place| self.field(line, place)));
-            intake.take(&cells);
+            intake.take(first + n as u64, &cells);
         }
         Ok(())
     }
@@ -243,17 +243,22 @@ impl Rows {
             if record.len() == 1 && record[0].trim_ascii().is_empty() {
                 continue;
             }
+            // Its place is that of the empty lines before it, where there are some.
+            let line = record.position().map_or(first, |position| {
+                let empty =
+                    block[position.byte() as usize..].iter().take_while(|byte| **byte == b'\n').count();
+                first + position.line() - 1 + empty as u64
+            });
             if record.len() != self.fields {
-                let line = record.position().map_or(0, |position| position.line() - 1);
-                return Err((first + line, self.uneven(record.len())));
+                return Err((line, self.uneven(record.len())));
             }
-            let cells: [Cell; COLUMNS.len()] =
+            let cells: Cells =
                 self.places.0.map(|place| match place.map(|place| std::str::from_utf8(&record[place])) {
                     Some(Ok(text)) => Cell::Text(text.trim()),
                     _ => Cell::None,
                 });
             if !intake.passes_over(&cells[CALLING], &cells[CALLED]) {
-                intake.take(&cells);
+                intake.take(line, &cells);
             }
         }
         Ok(())
