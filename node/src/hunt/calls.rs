@@ -124,7 +124,7 @@ impl<'l> Look<'l> {
 
     /// At all that is known of every call.
     fn at_everything(each: &'l (dyn Fn(&CallRecord) + Sync)) -> Look<'l> {
-        Look { columns: None, concerns: None, each }
+        Look { columns: None, concerns: None, each: Each::Calls(each) }
     }
 
     /// At all that is known of some calls.
