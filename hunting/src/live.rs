@@ -265,6 +265,8 @@ impl Live {
         };
         let mut watched = Watched::new(number, trunk);
         watched.before = calls;
+        // The sketch never says too few, so they may have been fewer than it says, but not than it takes to be watched.
+        watched.begins(calls.min(self.looked_at) - 1, hour);
         watched.next = self.first_of(number);
         // Who was called before it was watched is known to somebody all the same: at most so often.
         watched.is_called(self.sketch.most(number ^ TAKEN, hour), hour);

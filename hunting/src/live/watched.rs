@@ -91,6 +91,9 @@ pub struct Watched {
     pub next: u32,
     /// Calls it made before it was watched, at most: only who gives way to whom depends on it.
     pub before: u32,
+    /// How many of these there were at least, and the hour from which on it is watched.
+    unseen: u32,
+    since: i64,
     outgoing: [u32; HOURS],
     incoming: [u32; HOURS],
     /// When it last called; ms since 1970.
@@ -117,6 +120,8 @@ impl Watched {
             trunk,
             next: u32::MAX,
             before: 0,
+            unseen: 0,
+            since: 0,
             outgoing: [0; HOURS],
             incoming: [0; HOURS],
             last_ms: i64::MIN,
@@ -131,6 +136,11 @@ impl Watched {
             len: 0,
             sample: [0; SAMPLE],
         }
+    }
+
+    /// It is watched from this hour on; it had made so many calls.
+    pub fn begins(&mut self, unseen: u32, hour: i64) {
+        (self.unseen, self.since) = (unseen, hour);
     }
 
     /// It called.
@@ -236,6 +246,9 @@ impl Watched {
             self.incoming[place(passed)] = 0;
             self.told[place(passed)] = Hour::default();
         }
+        if hour - self.since >= HOURS as i64 {
+            self.unseen = 0;
+        }
         self.keep(|word| is_within(word, hour));
         self.cells.keep(|word| is_within(word, hour));
         self.telephones.keep(|word| is_within(word, hour));
@@ -263,9 +276,9 @@ impl Watched {
         (self.distinct() / f64::from(self.outgoing().max(1))).min(1.0)
     }
 
-    /// Incoming calls for each outgoing one.
+    /// Incoming calls for each outgoing one: of before it was watched both count.
     pub fn called_back(&self) -> f64 {
-        f64::from(self.incoming()) / f64::from(self.outgoing().max(1))
+        f64::from(self.incoming()) / f64::from(self.outgoing().saturating_add(self.unseen).max(1))
     }
 
     /// Called numbers of the sample, in no order.
