@@ -23,16 +23,28 @@ use crate::records::fingerprint;
 /// Names of trunks by the numbers that the reader gave them.
 pub type Trunks = std::collections::HashMap<u64, String>;
 
-/// Writes all clusters, with whole numbers; in JSON lines also which files of records they were found in.
-pub fn write(clusters: &[Cluster], trunks: &Trunks, records: &[PathBuf], path: &Path) -> Result<(), String> {
-    let is_table = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
+/// SHA-256 of the files of records.
+pub type Hashes = BTreeSet<String>;
+
+/// Whether a file of this name is Parquet, and no JSON lines.
+fn is_table(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
+}
+
+/// The files of records by their SHA-256, as far as a file of this name says it.
+pub fn hashes(records: &[PathBuf], path: &Path) -> Result<Hashes, String> {
     // A journal is no file: its seals say what it was.
-    let files = records.iter().filter(|path| !is_table && !path.is_dir());
+    let files = records.iter().filter(|records| !is_table(path) && !records.is_dir());
     let hash = |path: &PathBuf| {
         fingerprint(path).map(|(hash, _)| hash).map_err(|error| at(path, explain_io(&error)))
     };
-    let files = files.map(hash).collect::<Result<BTreeSet<String>, String>>()?;
-    let fill = |file| if is_table { table(clusters, file) } else { lines(clusters, trunks, &files, file) };
+    files.map(hash).collect()
+}
+
+/// Writes all clusters, with whole numbers; in JSON lines also which files of records they were found in.
+pub fn write(clusters: &[Cluster], trunks: &Trunks, files: &Hashes, path: &Path) -> Result<(), String> {
+    let is_table = is_table(path);
+    let fill = |file| if is_table { table(clusters, file) } else { lines(clusters, trunks, files, file) };
     private(path, fill).map_err(|error| at(path, explain_io(&error)))
 }
 
@@ -61,7 +73,7 @@ struct ClusterLine<'c> {
     alarms: usize,
     ties: &'c BTreeSet<hunting::Tie>,
     /// SHA-256 of the files that were hunted in.
-    records: &'c BTreeSet<String>,
+    records: &'c Hashes,
     numbers: Vec<SuspectLine<'c>>,
 }
 
@@ -110,7 +122,7 @@ fn e164(suspect: &Suspect) -> String {
     format!("+{}", suspect.behaviour.number)
 }
 
-fn lines(clusters: &[Cluster], trunks: &Trunks, records: &BTreeSet<String>, file: File) -> io::Result<File> {
+fn lines(clusters: &[Cluster], trunks: &Trunks, records: &Hashes, file: File) -> io::Result<File> {
     let mut file = BufWriter::new(file);
     for (n, cluster) in clusters.iter().enumerate() {
         let line = ClusterLine {

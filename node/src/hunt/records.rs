@@ -77,6 +77,11 @@ pub fn hunt(args: &RecordsArgs, out: &mut impl Write) -> Result<(), String> {
         return Err("--memory: is for --on datafusion; an executor of a cluster has its own".to_owned());
     }
     let keys = keys(args, &origin)?;
+    // Beside the reading: what one has read of a file the other finds in memory.
+    let hashes = args.out.clone().map(|out| {
+        let records = args.records.clone();
+        std::thread::spawn(move || found::hashes(&records, &out))
+    });
     let source = Source {
         files: &args.records,
         keys: Some(&keys),
@@ -128,8 +133,9 @@ pub fn hunt(args: &RecordsArgs, out: &mut impl Write) -> Result<(), String> {
             format!("{shown}: this look cannot be written down, so nothing is shown: {}", explain_io(&error))
         })?;
     }
-    if let Some(path) = &args.out {
-        found::write(&clusters, &trunks, &args.records, path)?;
+    if let (Some(path), Some(hashes)) = (&args.out, hashes) {
+        let hashes = hashes.join().expect("no panic inside")?;
+        found::write(&clusters, &trunks, &hashes, path)?;
     }
     print(&clusters, args.top, out).map_err(|error| error.to_string())?;
     let alarms: usize = clusters.iter().map(Cluster::alarms).sum();
