@@ -271,9 +271,15 @@ impl Rows {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
+    use numbering::Plan;
     use proptest::prelude::*;
 
     use super::*;
+
+    static PLAN: LazyLock<Plan> =
+        LazyLock::new(|| Plan::parse(include_str!("../../../../plans/kz.toml")).unwrap());
 
     proptest! {
         /// Read in two blocks, lines are what the library for CSV reads in one.
@@ -285,6 +291,25 @@ mod tests {
             let end = whole_lines(text.as_bytes()).unwrap_or(0);
             let (first, second) = text.as_bytes().split_at(end);
             prop_assert_eq!([all(first), all(second)].concat(), all(text.as_bytes()));
+        }
+
+        /// What comes by HTTP may be anything: it is read or refused, and rows are never more than lines.
+        #[test]
+        fn whatever_comes_is_read_or_refused(
+            rows in proptest::collection::vec(r#"[0-9+, a-z"\PC]{0,30}"#, 0..6),
+            bytes in proptest::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let look = Look::at_everything(&|_| {});
+            let source = Source { files: &[], keys: None, map: &[], plan: &PLAN, since_ms: None, now_ms: i64::MAX };
+            let mut file = b"start,calling,called\n".to_vec();
+            file.extend_from_slice(rows.join("\n").as_bytes());
+            file.extend_from_slice(&bytes);
+            for file in [&file, &bytes] {
+                if let Ok(found) = read_whole(&source, file, &look) {
+                    let lines = memchr_iter(b'\n', file).count() as u64;
+                    prop_assert!(found.records + found.without_number + found.future <= lines);
+                }
+            }
         }
 
         #[test]
