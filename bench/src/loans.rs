@@ -166,7 +166,7 @@ pub fn table(lines: &[Line]) -> String {
 pub fn note_ns() -> (f64, f64) {
     let all = crate::journal::records(65_536, 60_000_000, &crate::journal::hex_call_id);
     let of = |records: &[&Record]| {
-        let suspects = Suspects::new(0);
+        let suspects = Suspects::new(0, false);
         let rounds = (2_000_000 / records.len().max(1)).max(1);
         let began = Instant::now();
         for _ in 0..rounds {

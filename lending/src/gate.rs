@@ -122,7 +122,6 @@ impl Answered {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Asked {
     pub phone_freshness: bool,
-    pub confirmed_identifier: bool,
     pub living_face: bool,
 }
 
@@ -151,6 +150,8 @@ pub enum SuspectCall {
 /// Whether investigators confirmed that something of an application is a fraudster's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Confirmed {
+    /// The node has none to ask.
+    NoRegister,
     No,
     Yes,
     /// The node has not heard yet what they confirmed.

@@ -340,7 +340,7 @@ impl<'a> Reader<'a> {
         let tracing = self.tracing(file.tracing.as_ref());
         let exchange = self.exchange(file.exchange.as_ref(), &file.member);
         let roaming = self.roaming(file.roaming.as_ref(), file.exchange.is_some()).map(Arc::new);
-        let loans = self.loans(file.loans.as_ref(), file.casework.is_some()).map(Arc::new);
+        let loans = self.loans(file.loans.as_ref()).map(Arc::new);
         let utc_offset_min = file.hunting.as_ref().map_or(0, |hunting| hunting.utc_offset_min);
         let casework = self.casework(file, utc_offset_min).map(Arc::new);
         if let (Some(loans), Some(case)) = (&file.loans, &file.casework)

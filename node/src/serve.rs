@@ -184,7 +184,7 @@ impl Node {
         if setup.loans.is_none() {
             return Ok(());
         }
-        let suspects = Arc::new(Suspects::new(now_ms()));
+        let suspects = Arc::new(Suspects::new(now_ms(), setup.casework.is_some()));
         self.store.suspects = Some(suspects.clone());
         let (loans, thread) = Loans::start(self.setup.clone(), suspects.clone(), self.stop.clone(), log)?;
         self.loans = Some(loans);

@@ -4,10 +4,10 @@ use crate::gate::{Answer, Answered, Circumstances, Confirmed, Gate, Reason};
 
 pub fn ask(around: &Circumstances) -> Answered {
     let gate = Gate::ConfirmedIdentifier;
-    if !around.asked.confirmed_identifier {
-        return Answered { gate, answer: Answer::NotAsked, reason: Reason::NotConfigured, until_ms: None };
-    }
     match around.confirmed {
+        Confirmed::NoRegister => {
+            Answered { gate, answer: Answer::NotAsked, reason: Reason::NotConfigured, until_ms: None }
+        }
         Confirmed::No => Answered::pass(gate, Reason::NoFraudstersIdentifier),
         // Never refused: investigators take back what was wrong, and then the loan goes on.
         Confirmed::Yes => Answered::wait(gate, Reason::FraudstersIdentifier, None),

@@ -87,29 +87,30 @@ impl Feed {
         setup: &Arc<Setup>,
         settings: &Settings,
     ) -> Result<(), String> {
-        let (mut added, mut taken_back) = (Vec::new(), Vec::new());
+        // All of it, before anybody takes it for all: where the store fails in the middle it is read anew.
+        let (mut n, mut news) = (self.n, Vec::new());
         loop {
-            let since = office.store.confirmed_since(&settings.vault, self.n).await;
+            let since = office.store.confirmed_since(&settings.vault, n).await;
             let since = since.map_err(|fault| fault.to_string())?;
-            if let Some(suspects) = &self.suspects {
-                let news = since.iter().map(|one| (one.identifier.clone(), one.is_confirmed));
-                suspects.judge_identifiers(news);
-            }
             let Some(last) = since.last() else { break };
-            self.n = last.n;
-            for one in since.iter().filter(|one| one.identifier.kind() == IdentifierKind::Phone) {
-                let Ok(number) = Number::parse(one.identifier.reveal()) else { continue };
-                self.has_news = true;
-                if one.is_confirmed {
-                    self.confirmed.insert(number, one.n);
-                    added.push((number, one.at_ms));
-                } else {
-                    self.confirmed.remove(&number);
-                    taken_back.push((number, one.at_ms));
-                }
+            n = last.n;
+            news.extend(since);
+        }
+        self.n = n;
+        let (mut added, mut taken_back) = (Vec::new(), Vec::new());
+        for one in news.iter().filter(|one| one.identifier.kind() == IdentifierKind::Phone) {
+            let Ok(number) = Number::parse(one.identifier.reveal()) else { continue };
+            self.has_news = true;
+            if one.is_confirmed {
+                self.confirmed.insert(number, one.n);
+                added.push((number, one.at_ms));
+            } else {
+                self.confirmed.remove(&number);
+                taken_back.push((number, one.at_ms));
             }
         }
         if let Some(suspects) = self.suspects.clone() {
+            suspects.judge_identifiers(news.into_iter().map(|one| (one.identifier, one.is_confirmed)));
             // What was said of a number last is what counts.
             added.retain(|(number, _)| self.confirmed.contains_key(number));
             taken_back.retain(|(number, _)| !self.confirmed.contains_key(number));

@@ -116,7 +116,7 @@ fn words() -> [Words; 3] {
 }
 
 impl Reader<'_> {
-    pub(super) fn loans(&mut self, table: Option<&LoansTable>, has_register: bool) -> Option<Loans> {
+    pub(super) fn loans(&mut self, table: Option<&LoansTable>) -> Option<Loans> {
         let table = table?;
         let keys = &table.keys;
         let vault = self.vault(keys);
@@ -169,11 +169,7 @@ impl Reader<'_> {
             words: words(),
             sms_spool,
             smpp,
-            asked: Asked {
-                phone_freshness: is_asked,
-                confirmed_identifier: has_register,
-                living_face: table.living_face == Gate::Required,
-            },
+            asked: Asked { phone_freshness: is_asked, living_face: table.living_face == Gate::Required },
             keep_days,
             one_time_password,
             sim_swap,

@@ -44,25 +44,33 @@ fn source(journal: &Journal, keys: &[NumbersKey]) -> Source {
     }
 }
 
+/// What the register said.
+enum Heard {
+    /// The node started without one.
+    Never,
+    NotYet,
+    All(HashSet<Identifier>),
+}
+
 /// The table.
 pub struct Suspects {
     hash: RandomState,
     words: Box<[AtomicU64]>,
     /// Numbers that stood on the block list and should not have.
     pardoned: Mutex<Vec<Number>>,
-    /// What is known to be fraudsters'; none: the register was not heard yet.
-    confirmed: RwLock<Option<HashSet<Identifier>>>,
+    /// What is known to be fraudsters'.
+    confirmed: RwLock<Heard>,
     /// Calls before this moment are not known; ms since 1970.
     known_from_ms: AtomicI64,
 }
 
 impl Suspects {
-    /// Knows nothing of what was before `now_ms`.
-    pub fn new(now_ms: i64) -> Suspects {
+    /// Knows nothing of what was before `now_ms`. A register that the node starts with will tell what is confirmed.
+    pub fn new(now_ms: i64, has_register: bool) -> Suspects {
         Suspects {
             hash: RandomState::new(),
             pardoned: Mutex::default(),
-            confirmed: RwLock::default(),
+            confirmed: RwLock::new(if has_register { Heard::NotYet } else { Heard::Never }),
             words: (0..BUCKETS * PLACES).map(|_| AtomicU64::new(0)).collect(),
             known_from_ms: AtomicI64::new(now_ms),
         }
@@ -154,10 +162,13 @@ impl Suspects {
         Ok(())
     }
 
-    /// Investigators found that some are fraudsters', or took it back.
+    /// Investigators found that some are fraudsters', or took it back: all that they said since the last time.
     pub fn judge_identifiers(&self, news: impl IntoIterator<Item = (Identifier, bool)>) {
-        let mut confirmed = self.confirmed.write().expect("no panic inside");
-        let confirmed = confirmed.get_or_insert_default();
+        let mut heard = self.confirmed.write().expect("no panic inside");
+        if !matches!(*heard, Heard::All(_)) {
+            *heard = Heard::All(HashSet::new());
+        }
+        let Heard::All(confirmed) = &mut *heard else { return };
         for (identifier, is_confirmed) in news {
             match is_confirmed {
                 true => confirmed.insert(identifier),
@@ -169,9 +180,10 @@ impl Suspects {
     /// Whether one of these is a fraudster's.
     pub fn confirmed(&self, identifiers: &[Identifier]) -> Confirmed {
         match &*self.confirmed.read().expect("no panic inside") {
-            None => Confirmed::Unknown,
-            Some(known) if identifiers.iter().any(|one| known.contains(one)) => Confirmed::Yes,
-            Some(_) => Confirmed::No,
+            Heard::Never => Confirmed::NoRegister,
+            Heard::NotYet => Confirmed::Unknown,
+            Heard::All(known) if identifiers.iter().any(|one| known.contains(one)) => Confirmed::Yes,
+            Heard::All(_) => Confirmed::No,
         }
     }
 
@@ -192,13 +204,12 @@ impl Office {
     /// Whether something of an application is a fraudster's, as the register's feed last said.
     pub(super) fn confirmed(&self, applicant: &Applicant) -> Confirmed {
         let setup = self.setup.load();
-        let Some(register) = &setup.casework else { return Confirmed::No };
+        let public = setup.casework.as_ref().map_or(&[][..], |register| &register.public);
         let phone = Identifier::kept(IdentifierKind::Phone, applicant.phone.clone());
         let named = applicant.identifiers.iter();
         let named = named.map(|(kind, value)| Identifier::kept(*kind, value.clone()));
         // What is public links nobody, whoever confirmed it.
-        let of_his: Vec<Identifier> =
-            named.chain([phone]).filter(|one| !register.public.contains(one)).collect();
+        let of_his: Vec<Identifier> = named.chain([phone]).filter(|one| !public.contains(one)).collect();
         self.suspects.confirmed(&of_his)
     }
 }
@@ -223,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_call_is_remembered_and_what_is_not_known_is_said() {
-        let suspects = Suspects::new(1_000_000);
+        let suspects = Suspects::new(1_000_000, false);
         let number = |n: u64| Number::parse(&format!("+7701{n:07}")).unwrap();
         assert_eq!(suspects.last(number(1), 999_000), SuspectCall::Unknown);
         assert_eq!(suspects.last(number(1), 1_000_000), SuspectCall::None);
