@@ -44,6 +44,21 @@ fn person<'b>(browser: &'b Browser, gate: &Gate, token: &str) -> Page<'b> {
     browser.page(&format!("http://{}/confirm#{token}", gate.address), &script)
 }
 
+/// Shows the face until it is judged. A photograph that is bent is now and then taken for another face than the one at rest: a person
+/// would try again too, and 3 tries are his.
+fn shows_the_face(page: &Page) {
+    for _ in 0..2 {
+        page.press("#camera-on");
+        page.wait_at_most(
+            "document.querySelector('[data-step=end]').checkVisibility() || document.querySelector('#said').innerText",
+            240,
+        );
+        if !page.text().contains(&word("kk", "face-changed")) {
+            return;
+        }
+    }
+}
+
 #[test]
 fn a_face_is_compared_with_the_reference_photo() {
     let gate_ = gate_with_models(None);
@@ -55,15 +70,11 @@ fn a_face_is_compared_with_the_reference_photo() {
     let page = person(&browser, &gate_, &link(&gate_, &id, phone));
     page.press("#go");
     page.enter("#code", &code_in(&gate_.text(phone)));
-    page.press("#camera-on");
-    page.wait_at_most(
-        "document.querySelector('[data-step=end]').checkVisibility() || document.querySelector('#said').innerText",
-        240,
-    );
+    shows_the_face(&page);
     let seen = gate_.look(&id);
     assert_eq!(seen["state"], "approved", "{} {seen}", page.text());
     let judged =
-        seen["events"].as_array().unwrap().iter().find(|event| event["event"] == "face_judged").unwrap();
+        seen["events"].as_array().unwrap().iter().rfind(|event| event["event"] == "face_judged").unwrap();
     assert_eq!((&judged["outcome"], &judged["judged_by"]), (&json!("matched"), &json!("local")));
     assert!(judged["similarity"].as_i64() >= judged["thresholds"]["same"].as_i64(), "{judged}");
     assert!(judged["versions"].as_array().unwrap().len() == 5, "{judged}");
@@ -75,8 +86,7 @@ fn a_face_is_compared_with_the_reference_photo() {
     let page = person(&browser, &gate_, &link(&gate_, &id, phone));
     page.press("#go");
     page.enter("#code", &code_in(&gate_.text(phone)));
-    page.press("#camera-on");
-    page.wait_at_most("document.querySelector('#said').innerText", 240);
+    shows_the_face(&page);
     assert!(page.text().contains(&word("kk", "face-not-the-same")), "{}", page.text());
     assert_eq!(gate_.look(&id)["state"], "confirming");
 }
