@@ -167,15 +167,19 @@ pub(crate) fn is_known(behaviour: &Behaviour, thresholds: &Thresholds) -> bool {
     called_back(behaviour) > thresholds.known
 }
 
-/// Nearly each call goes to another number, and few call it.
+/// Nearly each call goes to another number, and few call back.
+pub(crate) fn are_strangers(spread: f64, called_back: f64, thresholds: &Thresholds) -> bool {
+    spread >= thresholds.spread && called_back <= thresholds.known
+}
+
 pub(crate) fn calls_strangers(behaviour: &Behaviour, thresholds: &Thresholds) -> bool {
-    behaviour.spread() >= thresholds.spread && !is_known(behaviour, thresholds)
+    are_strangers(behaviour.spread(), called_back(behaviour), thresholds)
 }
 
 /// What calls to many strangers give: `many-called` and `seldom-called`.
 pub(crate) fn outbound(outgoing: u32, spread: f64, called_back: f64, thresholds: &Thresholds) -> Vec<Given> {
     let mut given = Vec::new();
-    if spread < thresholds.spread || called_back > thresholds.known {
+    if !are_strangers(spread, called_back, thresholds) {
         return given;
     }
     if outgoing >= thresholds.many_calls {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::own_signals;
 use super::watched::Watched;
-use crate::signals::{Evidence, Thresholds, one_place};
+use crate::signals::{Evidence, Thresholds, are_strangers, one_place};
 
 /// Those who call most are compared, no more of them.
 const COMPARED: usize = 2048;
@@ -68,8 +68,7 @@ pub fn keep_company(watched: &mut [Watched], thresholds: &Thresholds) {
 /// One that calls strangers from where it stays may be a shop; several in one cell are a gateway or a room of people.
 fn crowds(watched: &mut [Watched], thresholds: &Thresholds) {
     let mut there: HashMap<u64, usize> = HashMap::new();
-    let calls_strangers =
-        |one: &Watched| one.spread() >= thresholds.spread && one.called_back() <= thresholds.known;
+    let calls_strangers = |one: &Watched| are_strangers(one.spread(), one.called_back(), thresholds);
     for one in watched.iter_mut() {
         let stays = one_place(one.outgoing(), one.placed(), one.number_of_cells(), thresholds).is_some();
         one.crowd = usize::from(one.number != 0 && stays && calls_strangers(one));

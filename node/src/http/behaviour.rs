@@ -19,7 +19,7 @@ use crate::config::Setup;
 use crate::hunt::calls;
 use crate::query;
 use crate::store::now_ms;
-use crate::watching::Recorded;
+use crate::watching::{Recorded, Watching};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -110,6 +110,13 @@ impl BehaviourByTrunk {
 }
 
 impl Desk {
+    /// Who watches numbers here.
+    fn watching(&self, setup: &Setup) -> Result<&Watching, Problem> {
+        let watching = self.watch.watching().filter(|_| setup.watch.is_some());
+        let what = "nobody watches numbers: set [hunting.live]";
+        watching.ok_or_else(|| Problem::new(Kind::NotConfigured, what))
+    }
+
     pub(super) async fn behaviour(
         &self,
         request: Request<Incoming>,
@@ -121,9 +128,7 @@ impl Desk {
         let body = self.body(&setup, true, body).await?;
         is_json(&head.headers)?;
         let number = read(&body, &setup)?;
-        let Some((watching, _)) = self.watch.watching().zip(setup.watch.as_ref()) else {
-            return Err(Problem::new(Kind::NotConfigured, "nobody watches numbers: set [hunting.live]"));
-        };
+        let watching = self.watching(&setup)?;
         let look = json!({ "behaviour": number.to_string(), "key": asker.map(|key| key.name.as_str()) });
         let directory = setup.journal.directory.clone();
         let noted = tokio::task::spawn_blocking(move || query::note(Some(&directory), look)).await;
@@ -158,9 +163,7 @@ impl Desk {
         let asker = self.asker(&setup.http, &head.headers, has_certificate)?;
         let body = self.body(&setup, true, body).await?;
         is_file(&head.headers, "text/csv")?;
-        let Some((watching, _)) = self.watch.watching().zip(setup.watch.as_ref()) else {
-            return Err(Problem::new(Kind::NotConfigured, "nobody watches numbers: set [hunting.live]"));
-        };
+        let watching = self.watching(&setup)?;
         let trunks = trunks(&setup, asker);
         let query = Query::of(head.uri.query());
         let usual = query.get("trunk").map(|name| {
